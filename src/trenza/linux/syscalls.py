@@ -1,0 +1,97 @@
+"""System calls that Python 3.11 has no name for, by ctypes. Standard library only: the sandbox's pid 1 lives on this."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from typing import Final
+
+CLONE_NEWNS: Final = 0x00020000
+CLONE_NEWCGROUP: Final = 0x02000000
+CLONE_NEWUTS: Final = 0x04000000
+CLONE_NEWIPC: Final = 0x08000000
+CLONE_NEWUSER: Final = 0x10000000
+CLONE_NEWPID: Final = 0x20000000
+CLONE_NEWNET: Final = 0x40000000
+
+MS_RDONLY: Final = 1
+MS_NOSUID: Final = 2
+MS_NODEV: Final = 4
+MS_NOEXEC: Final = 8
+MS_REMOUNT: Final = 32
+MS_BIND: Final = 4096
+MS_REC: Final = 16384
+MS_PRIVATE: Final = 1 << 18
+MNT_DETACH: Final = 2
+
+PR_SET_PDEATHSIG: Final = 1
+PR_SET_DUMPABLE: Final = 4
+PR_SET_NAME: Final = 15
+PR_SET_SECCOMP: Final = 22
+PR_CAPBSET_DROP: Final = 24
+PR_SET_NO_NEW_PRIVS: Final = 38
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_PIVOT_ROOT: Final = {"x86_64": 155, "aarch64": 41}
+
+
+def _checked(result: int, what: str) -> int:
+    if result == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+    return result
+
+
+def unshare(flags: int) -> None:
+    """unshare(2)."""
+    _checked(_libc.unshare(flags), "unshare")
+
+
+def setns(descriptor: int, kind: int = 0) -> None:
+    """setns(2); `kind` is a CLONE_NEW… flag, or 0 for any."""
+    _checked(_libc.setns(descriptor, kind), "setns")
+
+
+def mount(source: str | None, target: str, kind: str | None, flags: int = 0, data: str | None = None) -> None:
+    """mount(2)."""
+    arguments = [None if text is None else os.fsencode(text) for text in (source, target, kind, data)]
+    _checked(
+        _libc.mount(arguments[0], arguments[1], arguments[2], ctypes.c_ulong(flags), arguments[3]),
+        f"mount {source or kind} on {target}",
+    )
+
+
+def bind(source: str, target: str, flags: int = 0, *, recursive: bool = False) -> None:
+    """Show `source` at `target` too; `flags` (MS_RDONLY…) take a second call, as the kernel wants it."""
+    mount(source, target, None, MS_BIND | (MS_REC if recursive else 0))
+    if flags:
+        mount(None, target, None, MS_BIND | MS_REMOUNT | flags)
+
+
+def pivot_into(root: str) -> None:
+    """Make `root` (a mount) the root of this mount namespace; the old one is detached."""
+    os.chdir(root)
+    number = _PIVOT_ROOT[platform.machine()]
+    _checked(_libc.syscall(ctypes.c_long(number), b".", b"."), "pivot_root")
+    _checked(_libc.umount2(b".", MNT_DETACH), "umount of the old root")
+    os.chdir("/")
+
+
+def prctl(option: int, *arguments: int) -> int:
+    """prctl(2) with up to four integers."""
+    padded = [ctypes.c_ulong(value) for value in (*arguments, 0, 0, 0, 0)[:4]]
+    return _checked(_libc.prctl(option, *padded), f"prctl {option}")
+
+
+def prctl_pointer(option: int, value: int, pointer: ctypes._Pointer[ctypes.Structure] | ctypes.Structure) -> int:
+    """prctl(2) whose third argument is a structure."""
+    return _checked(
+        _libc.prctl(option, ctypes.c_ulong(value), ctypes.byref(pointer), ctypes.c_ulong(0), ctypes.c_ulong(0)),
+        f"prctl {option}",
+    )
+
+
+def capset(header: bytes, data: bytes) -> None:
+    """capset(2) with packed structures."""
+    _checked(_libc.capset(header, data), "capset")
