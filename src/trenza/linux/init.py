@@ -356,7 +356,7 @@ class Init:
         alive = self._alive()
         doomed = {name for name in alive if name in names or alive[name].host in names}
         for name in doomed:
-            signal.pidfd_send_signal(alive[name].pidfd, signal.SIGKILL)  # type: ignore[attr-defined]
+            signal.pidfd_send_signal(alive[name].pidfd, signal.SIGKILL)
         for name in doomed:
             select.select([alive[name].pidfd], [], [], 10)
         if forget:
@@ -385,7 +385,9 @@ class Init:
         if node is None:
             self._answer(client, {"error": f"{request['node']} is not running", "errno": errno.ESRCH})
             return
-        namespaces = [(os.open(f"/proc/{node.pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind) for name, kind in ENTERED]
+        namespaces = [
+            (os.open(f"/proc/{node.pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind) for name, kind in ENTERED
+        ]
         receiver, sender = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         receiver.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         try:
@@ -474,9 +476,13 @@ class Init:
             os.execve(program, request["argv"], environment)
         except FileNotFoundError as error:
             status = 127
-            _try_report(report, {"error": f"{request['argv'][0]}: command not found", "errno": error.errno, "status": 127})
+            _try_report(
+                report, {"error": f"{request['argv'][0]}: command not found", "errno": error.errno, "status": 127}
+            )
         except OSError as error:
-            _try_report(report, {"error": f"{request['argv'][0]}: {error.strerror}", "errno": error.errno, "status": 126})
+            _try_report(
+                report, {"error": f"{request['argv'][0]}: {error.strerror}", "errno": error.errno, "status": 126}
+            )
         except BaseException:
             _try_report(report, {"error": traceback.format_exc(limit=2), "errno": 0, "status": 125})
         finally:

@@ -74,7 +74,9 @@ def lab_directory(lab: str) -> Path:
 
 def known_labs() -> list[str]:
     """Names of labs that run now, in alphabetical order."""
-    return sorted(entry.name for entry in runtime_directory().iterdir() if (entry / "lock").exists() and holder(entry.name))
+    return sorted(
+        entry.name for entry in runtime_directory().iterdir() if (entry / "lock").exists() and holder(entry.name)
+    )
 
 
 # ---------------------------------------------------------------- lock = identity
@@ -356,8 +358,10 @@ def node_tools() -> dict[str, str]:
 
 
 # ---------------------------------------------------------------- entering and ending
-def execute_inside(lab: str, argv: list[str], *, keep: Mapping[int, int], log: int, environment: Mapping[str, str]) -> int:
-    """Execute a program of the machine inside the lab's user, pid and network namespaces, with a mount namespace of its own.
+def execute_inside(
+    lab: str, argv: list[str], *, keep: Mapping[int, int], log: int, environment: Mapping[str, str]
+) -> int:
+    """Execute a program of the machine in the lab's user, pid and network namespaces, in a mount namespace of its own.
 
     That is how the keeper runs: it sees the machine's files and the sandbox's processes; no node sees it. `keep` maps
     descriptors of the new process to ours; `log` becomes its stdout and stderr. Returns the pid of a child of ours
@@ -368,7 +372,12 @@ def execute_inside(lab: str, argv: list[str], *, keep: Mapping[int, int], log: i
         raise SandboxError(f"{lab} is not running")
     namespaces = [
         (os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind)
-        for name, kind in (("user", CLONE_NEWUSER), ("pid", CLONE_NEWPID), ("net", CLONE_NEWNET), ("cgroup", CLONE_NEWCGROUP))
+        for name, kind in (
+            ("user", CLONE_NEWUSER),
+            ("pid", CLONE_NEWPID),
+            ("net", CLONE_NEWNET),
+            ("cgroup", CLONE_NEWCGROUP),
+        )
     ]
     child = os.fork()
     if child:

@@ -1,4 +1,4 @@
-"""System calls that Python 3.11 has no name for, by ctypes. Standard library only: the sandbox's pid 1 lives on this."""
+"""System calls that Python 3.11 has no name for, by ctypes. Standard library only: pid 1 of a sandbox lives on this."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ SECOND_SYSFS: Final = "var/lib/trenza/sysfs"
 
 PATH: Final = "/opt/trenza/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-BASHRC: Final = r"""# Sourced by `trenza sh`: the node's prompt, and a record of each command line with its status for `trenza history`.
+BASHRC: Final = r"""# Read by `trenza sh`: the prompt, and a record of each command line with its status for `trenza history`.
 [ -f /etc/bash.bashrc ] && . /etc/bash.bashrc
 [ -f /root/.bashrc ] && . /root/.bashrc
 PS1='\u@\h:\w\$ '

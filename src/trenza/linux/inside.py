@@ -1,0 +1,314 @@
+"""The sandbox from inside: a client of pid 1, and the nodes it spawns. Used by the keeper."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import select
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trenza.errors import KernelError
+from trenza.linux import beneath
+from trenza.linux.init import MAX_MESSAGE_BYTES, SOCKET
+from trenza.linux.nodes import NodeHandle
+from trenza.model.names import NodeName
+from trenza.model.state import File, Node, Process, Ready, Restart, State, Thing
+
+_SPAWN_CHUNK = 200
+_END_GRACE_S = 3.0
+MAX_PLACED_BYTES = 64 << 20
+
+
+class InitClient:
+    """One connection to the sandbox's pid 1: a request, its answer."""
+
+    def __init__(self, address: str = SOCKET) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        self._socket.connect(address)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def ask(self, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> tuple[dict[str, Any], list[int]]:
+        """The answer and the descriptors that came with it. Raises KernelError if pid 1 refuses."""
+        socket.send_fds(self._socket, [json.dumps(request).encode()], list(descriptors))
+        return self.receive()
+
+    def receive(self) -> tuple[dict[str, Any], list[int]]:
+        """The next message of pid 1 (after `exec`, the exit status when it comes)."""
+        message, received, _, _ = socket.recv_fds(self._socket, MAX_MESSAGE_BYTES, 4)
+        if not message:
+            raise KernelError("the sandbox's init closed the connection")
+        answer = json.loads(message)
+        if "error" in answer:
+            refusal = CommandRefused if "status" in answer else KernelError
+            error = refusal(answer["error"], errno=answer.get("errno", 0))
+            if isinstance(error, CommandRefused):
+                error.status = answer["status"]
+            raise error
+        return answer, received
+
+
+class CommandRefused(KernelError):
+    """A command could not be executed in a node; `status` is what a shell would return (125, 126 or 127)."""
+
+    status = 125
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A declared process that was started: which, its pid in the sandbox, and when the kernel says it began."""
+
+    process: Process
+    pid: int
+    began: int
+
+
+class SandboxNodes:
+    """`Nodes` of a sandbox. What was started is kept in `memory`, so that a new keeper knows it."""
+
+    def __init__(self, memory: Path, *, single_id: bool) -> None:
+        self._client = InitClient()
+        self._memory = memory
+        self._first_id = 0 if single_id else 1
+        self._single_id = single_id
+        self._handles: dict[NodeName, NodeHandle] = {}
+        self._known: dict[NodeName, Node] = {}
+        self._started: dict[tuple[str, str], _Started] = {}
+        self._load()
+
+    # ------------------------------------------------------------------ nodes
+    def spawn(self, nodes: Sequence[Node]) -> None:
+        for start in range(0, len(nodes), _SPAWN_CHUNK):
+            chunk = nodes[start : start + _SPAWN_CHUNK]
+            requests = [
+                {
+                    "name": node.name,
+                    "host": node.host,
+                    "hostname": node.hostname,
+                    "directory": node.name.replace("/", "+"),
+                }
+                for node in chunk
+            ]
+            self._client.ask({"do": "spawn", "nodes": requests})
+            for node in chunk:
+                self._known[node.name] = node
+        self._save()
+
+    def stop(self, names: Sequence[NodeName]) -> None:
+        self._stop(names, forget=False)
+
+    def forget(self, names: Sequence[NodeName]) -> None:
+        """End nodes and delete what they wrote."""
+        self._stop(names, forget=True)
+
+    def _stop(self, names: Sequence[NodeName], *, forget: bool) -> None:
+        answer, _ = self._client.ask({"do": "stop", "names": list(names), "forget": forget})
+        if answer["left"]:
+            raise KernelError(f"{', '.join(answer['left'])} did not end")
+
+    def alive(self) -> Mapping[NodeName, NodeHandle]:
+        answer, _ = self._client.ask({"do": "alive"})
+        pids: dict[NodeName, tuple[int, int | None]] = {
+            NodeName(name): (pid, inner) for name, (pid, inner) in answer["nodes"].items()
+        }
+        for name, handle in list(self._handles.items()):
+            if name not in pids or pids[name][0] != handle.pid:
+                os.close(handle.netns)
+                del self._handles[name]
+        for name, (pid, inner) in pids.items():
+            node = self._known.get(name)
+            if node is None:
+                continue
+            if name not in self._handles:
+                try:
+                    netns = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+                except OSError:
+                    continue  # it died between the question and now
+                self._handles[name] = NodeHandle(node, netns, pid, inner)
+            elif self._handles[name].node != node:
+                self._handles[name] = dataclasses.replace(self._handles[name], node=node)
+        return dict(self._handles)
+
+    def _pid_of(self, name: NodeName) -> int:
+        handle = self._handles.get(name) or self.alive().get(name)
+        if handle is None or handle.pid is None:
+            raise KernelError(f"{name} is not running")
+        return handle.pid
+
+    # ------------------------------------------------------------------ files
+    def _ids_of(self, root: int, owner: str) -> tuple[int, int]:
+        """An account of the node as ids of the sandbox."""
+        if owner in ("root", "0"):
+            return self._first_id, self._first_id
+        if owner.isdigit():
+            return int(owner) + self._first_id, int(owner) + self._first_id
+        read = beneath.read_file(root, "/etc/passwd", limit_bytes=1 << 20)
+        for line in (read[0] if read else b"").decode(errors="replace").splitlines():
+            fields = line.split(":")
+            if len(fields) > 3 and fields[0] == owner:
+                return int(fields[2]) + self._first_id, int(fields[3]) + self._first_id
+        raise KernelError(f"no account {owner!r} in the node")
+
+    def place(self, file: File) -> None:
+        assert file.content is not None, f"{file.path} travels without its bytes"
+        self.write(file.node, file.path, file.content, mode=file.mode, owner=file.owner)
+
+    def write(self, node: NodeName, path: str, content: bytes, *, mode: int, owner: str = "root") -> None:
+        """Replace a file of a node. Raises KernelError, also when the disk is full; the old file is whole then."""
+        with beneath.root_of(self._pid_of(node)) as root:
+            uid, gid = (0, 0) if self._single_id else self._ids_of(root, owner)
+            try:
+                beneath.write_file(
+                    root, path, content, mode=mode, own=lambda descriptor: os.fchown(descriptor, uid, gid)
+                )
+            except OSError as error:
+                raise KernelError(f"{node}: cannot write {path}: {error.strerror}", errno=error.errno or 0) from error
+
+    def read(self, node: NodeName, path: str) -> tuple[bytes, int] | None:
+        """A file's bytes and mode, or None if it is not there."""
+        with beneath.root_of(self._pid_of(node)) as root:
+            read = beneath.read_file(root, path, limit_bytes=MAX_PLACED_BYTES)
+        return None if read is None else (read[0], read[1].st_mode & 0o7777)
+
+    def remove_file(self, file: File) -> None:
+        with beneath.root_of(self._pid_of(file.node)) as root:
+            beneath.remove_file(root, file.path)
+
+    # ------------------------------------------------------------------ processes
+    def start(self, process: Process) -> None:
+        request = {
+            "do": "exec",
+            "node": process.node,
+            "argv": list(process.argv),
+            "env": dict(process.env),
+            "user": process.user,
+            "detach": True,
+            "log": f"/var/log/{process.name}.log",
+        }
+        answer, _ = self._client.ask(request)
+        pid = answer["pid"]
+        self._started[process.node, process.name] = _Started(process, pid, _began(pid) or 0)
+        self._save()
+
+    def end(self, process: Process) -> None:
+        started = self._started.pop((process.node, process.name), None)
+        self._save()
+        if started is None or _began(started.pid) != started.began:
+            return
+        descriptor = os.pidfd_open(started.pid)
+        try:
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                _signal_group(started.pid, number)
+                if select.select([descriptor], [], [], _END_GRACE_S)[0]:
+                    break
+            _signal_group(started.pid, signal.SIGKILL)  # what it left behind in its session
+        finally:
+            os.close(descriptor)
+
+    def is_running(self, process: Process) -> bool:
+        """Whether the process we started under this name, with this very definition, lives."""
+        started = self._started.get((process.node, process.name))
+        return started is not None and started.process == process and _began(started.pid) == started.began
+
+    def pid_of_process(self, process: Process) -> int | None:
+        """The pid in the sandbox of a declared process that lives."""
+        started = self._started.get((process.node, process.name))
+        return None if started is None or _began(started.pid) != started.began else started.pid
+
+    def placed(self, expected: State) -> Sequence[Thing]:
+        found: list[Thing] = []
+        alive = self.alive()
+        for thing in expected:
+            match thing:
+                case File() if thing.node in alive:
+                    observed = self._observed_file(thing)
+                    if observed is not None:
+                        found.append(observed)
+                case _:
+                    pass
+        found += [
+            started.process
+            for started in self._started.values()
+            if started.process.node in alive and _began(started.pid) == started.began
+        ]
+        return found
+
+    def _observed_file(self, file: File) -> File | None:
+        with beneath.root_of(self._pid_of(file.node)) as root:
+            read = beneath.read_file(root, file.path, limit_bytes=MAX_PLACED_BYTES)
+            if read is None:
+                return None
+            content, status = read
+            owner = file.owner
+            if not self._single_id and (status.st_uid, status.st_gid) != self._ids_of(root, file.owner):
+                owner = "root" if status.st_uid == self._first_id else str(status.st_uid - self._first_id)
+        digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+        return File(file.node, file.path, digest, status.st_mode & 0o7777, owner)
+
+    # ------------------------------------------------------------------ memory
+    def _save(self) -> None:
+        """Write down nodes and processes before anybody relies on them, atomically."""
+        record = {
+            "nodes": [[node.name, node.kind, node.host, node.hostname] for node in self._known.values()],
+            "processes": [
+                {"process": dataclasses.asdict(started.process), "pid": started.pid, "began": started.began}
+                for started in self._started.values()
+            ],
+        }
+        temporary = self._memory.with_suffix(".new")
+        temporary.write_text(json.dumps(record))
+        temporary.rename(self._memory)
+
+    def _load(self) -> None:
+        from trenza.model.state import NodeKind
+
+        if not self._memory.exists():
+            return
+        record = json.loads(self._memory.read_text())
+        for name, kind, host, hostname in record["nodes"]:
+            node = Node(NodeName(name), NodeKind(kind), None if host is None else NodeName(host), hostname)
+            self._known[node.name] = node
+        for item in record["processes"]:
+            fields = item["process"]
+            ready = fields["ready"]
+            ready["command"] = None if ready["command"] is None else tuple(ready["command"])
+            process = Process(
+                NodeName(fields["node"]),
+                fields["name"],
+                tuple(fields["argv"]),
+                tuple((name, value) for name, value in fields["env"]),
+                fields["user"],
+                Restart(fields["restart"]),
+                Ready(**ready),
+                fields["digest"],
+            )
+            self._started[process.node, process.name] = _Started(process, item["pid"], item["began"])
+
+
+def _began(pid: int) -> int | None:
+    """When a process began (field 22 of /proc/PID/stat, ticks since boot), or None if it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = text.rsplit(")", 1)[1].split()
+    return None if fields[0] in ("Z", "X") else int(fields[19])
+
+
+def _signal_group(pid: int, number: int) -> None:
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return
