@@ -1,0 +1,191 @@
+"""What a lab lacks, for labs in which the person's own changes count (`up --start`, `up --until`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from trenza.model.names import Interface, NicName, NodeName
+from trenza.model.state import (
+    Address,
+    Bridge,
+    FdbEntry,
+    IpAddress,
+    IpInterface,
+    IpNetwork,
+    Key,
+    Loopback,
+    Macvlan,
+    OtherLink,
+    Route,
+    RouteType,
+    State,
+    Thing,
+    Veth,
+    VethEnd,
+    Vxlan,
+    leans_on,
+    link_key,
+    provides,
+)
+from trenza.plan.diff import spare_the_born
+from trenza.plan.losses import without_bridges
+from trenza.plan.operations import Change, Create, Operation, Plan
+from trenza.plan.stages import Order
+
+
+@dataclass(frozen=True, slots=True)
+class LeftAlone:
+    """A difference that is the person's: what is there, what the lab declares, or both where a thing was changed."""
+
+    observed: Thing | None
+    declared: Thing | None
+
+
+def missing(observed: State, base: State) -> tuple[Plan, tuple[LeftAlone, ...]]:
+    """The plan that makes what `base` declares and `observed` lacks, and what it leaves alone.
+
+    Nothing is removed, and nothing is changed except that ports join a bridge that had to be made again. Left alone is
+    what the person changed or made, and what cannot be made beside that: a veth whose interface's name is taken, a
+    route over a link that is down or to where another route leads, an address that moved to another interface.
+    """
+    have, want = observed.things, base.things
+    left = {
+        key: LeftAlone(old, want.get(key))
+        for key, old in have.items()
+        if want.get(key) != old and not (key not in want and isinstance(old, Loopback))
+    }
+    lacking = [thing for key, thing in want.items() if key not in have]
+    if not lacking:
+        return (), tuple(left.values())
+
+    order = Order(base)
+    ground = _Ground(observed)
+    creations: dict[Key, Thing] = {}
+    for thing in sorted(lacking, key=order.of):
+        if not all(key in ground.provided for key in thing.stands_on()):
+            continue  # what it stands on is itself left alone, and named
+        if ground.takes(thing):
+            creations[thing.key] = without_bridges(thing, lambda bridge: bridge not in ground.provided)
+            ground.add(creations[thing.key])
+        else:
+            left[thing.key] = LeftAlone(None, thing)
+    changes: dict[Key, tuple[Thing, Thing]] = {}
+    for key, new in want.items():
+        old = have.get(key)
+        if old is not None and old != new and any(bridge in creations for bridge in leans_on(new)):
+            joined = _joined(old, new, creations)
+            if joined != old:
+                changes[key] = (old, joined)
+                if joined == new:
+                    left.pop(key, None)
+    spare_the_born(creations, changes)
+    making: list[Operation] = [Create(thing) for thing in creations.values()]
+    making += [Change(old, new) for old, new in changes.values()]
+    making.sort(key=order)
+    return tuple(making), tuple(left.values())
+
+
+def _joined(old: Thing, new: Thing, creations: dict[Key, Thing]) -> Thing:
+    """`old` with its free ends as ports of those bridges, just made again, that `new` has them in."""
+
+    def of_made(end: VethEnd | Vxlan | Macvlan) -> bool:
+        return end.port is not None and link_key(Interface(end.interface.node, end.port.bridge)) in creations
+
+    match old, new:
+        case Veth(a, b), Veth(c, d):
+            return Veth(
+                replace(a, port=c.port) if a.port is None and of_made(c) else a,
+                replace(b, port=d.port) if b.port is None and of_made(d) else b,
+            )
+        case Vxlan(port=None), Vxlan() if of_made(new):
+            return replace(old, port=new.port)
+        case Macvlan(port=None), Macvlan() if of_made(new):
+            return replace(old, port=new.port)
+        case _:
+            return old
+
+
+class _Ground:
+    """What there is to build on: the observed things, and those already planned."""
+
+    def __init__(self, observed: State) -> None:
+        self.provided: dict[Key, Thing] = {}
+        self.networks: dict[Interface, list[IpNetwork]] = {}
+        self.ips: set[tuple[NodeName, IpAddress]] = set()
+        self.routes: set[tuple[NodeName, IpNetwork, int]] = set()
+        self.tunnels: set[tuple[NodeName, int, int]] = set()
+        for thing in observed:
+            self.add(thing)
+
+    def add(self, thing: Thing) -> None:
+        for key in provides(thing):
+            self.provided[key] = thing
+        match thing:
+            case Address(interface, address):
+                self.ips.add((interface.node, address.ip))
+                self._reach(interface, address)
+            case Route():
+                self.routes.add((thing.node, thing.to, thing.metric))
+                if thing.dev is not None and thing.via is None:
+                    self.networks.setdefault(Interface(thing.node, thing.dev), []).append(thing.to)
+            case Vxlan():
+                self.tunnels.add((thing.interface.node, thing.vni, thing.udp_port))
+            case _:
+                pass
+
+    def _reach(self, interface: Interface, address: IpInterface) -> None:
+        self.networks.setdefault(interface, []).append(address.network)
+
+    def takes(self, thing: Thing) -> bool:
+        """Whether the kernel would take the thing beside what is there, and the person would not be crossed."""
+        match thing:
+            case Veth():
+                return not any(key in self.provided for key in provides(thing))
+            case Bridge() | Macvlan() | OtherLink():
+                return thing.key not in self.provided
+            case Vxlan():
+                same = (thing.interface.node, thing.vni, thing.udp_port)
+                return thing.key not in self.provided and same not in self.tunnels
+            case Address(interface, address):
+                return (interface.node, address.ip) not in self.ips
+            case Route():
+                return self._takes_route(thing)
+            case FdbEntry(interface, _, None):
+                return self._port_of(interface) is not None
+            case FdbEntry(interface):
+                return isinstance(self.provided.get(link_key(interface)), Vxlan)
+            case _:
+                return True
+
+    def _takes_route(self, route: Route) -> bool:
+        if (route.node, route.to, route.metric) in self.routes:
+            return False
+        if route.type is not RouteType.UNICAST or route.dev is None:
+            return True
+        interface = Interface(route.node, route.dev)
+        via = route.via
+        return self._is_up(interface) and (
+            via is None
+            or route.onlink
+            or (via.version == 6 and via.is_link_local)
+            or any(via in network for network in self.networks.get(interface, ()) if network.version == via.version)
+        )
+
+    def _is_up(self, interface: Interface) -> bool:
+        match self.provided.get(link_key(interface)):
+            case Veth(a, b):
+                return a.up if a.interface == interface else b.up
+            case Bridge(up=up) | Vxlan(up=up) | Macvlan(up=up) | OtherLink(up=up) | Loopback(up=up):
+                return up
+            case _:
+                return False
+
+    def _port_of(self, interface: Interface) -> NicName | None:
+        match self.provided.get(link_key(interface)):
+            case Veth(a, b):
+                port = a.port if a.interface == interface else b.port
+            case Vxlan(port=port) | Macvlan(port=port):
+                pass
+            case _:
+                port = None
+        return None if port is None else port.bridge
