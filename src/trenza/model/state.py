@@ -401,6 +401,19 @@ def leans_on(thing: Thing) -> tuple[Key, ...]:
     return ()
 
 
+def nodes_of(thing: Thing) -> frozenset[NodeName]:
+    """The nodes that a thing lies in: one, or two for a veth between nodes."""
+    match thing:
+        case Node():
+            return frozenset((thing.name,))
+        case Veth():
+            return frozenset((thing.a.interface.node, thing.b.interface.node))
+        case Route() | Sysctl() | File() | Process():
+            return frozenset((thing.node,))
+        case _:
+            return frozenset((thing.interface.node,))
+
+
 @dataclass(frozen=True)
 class State:
     """All things of a lab by key. Equality is equality of things; order does not matter."""
