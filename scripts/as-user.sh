@@ -2,6 +2,7 @@
 # as-user.sh COMMAND…: runs it as an ordinary user. Root becomes `trenza-test`, made at first use with subordinate ids
 # (remove it with `userdel --remove trenza-test`); anybody else is ordinary already.
 set -euo pipefail
+umask 022
 here=$(cd "$(dirname "$0")/.." && pwd)
 if [ "$(id -u)" != 0 ]; then exec "$@"; fi
 user=trenza-test
