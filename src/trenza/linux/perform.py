@@ -1,0 +1,574 @@
+"""One run of network operations: turned into messages (`schedule`), sent, and settled.
+
+The order inside a run comes from what was measured:
+
+- A veth is made in one message from the end that has a bridge (that end can join it in the same message), its peer
+  born in its own namespace, with explicit ifindexes; moving an interface afterwards costs thirty times as much.
+- A new bridge stays down until its ports are in and settled, so that they all begin to forward in one step. Routes of
+  its node wait for it, since they may lead over it.
+- Carrier changes are flushed (`netns.flush_carrier`), or the first packets of a new link are lost for up to a second.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, assert_never
+
+from trenza.errors import KernelError
+from trenza.linux import netns, rtnetlink, sysctl
+from trenza.linux.netlink import SEND_BYTES, SEND_MESSAGES, NetlinkSocket
+from trenza.linux.nodes import NodeHandle
+from trenza.linux.schedule import Item, Schedule, SysctlWrite
+from trenza.linux.words import operation_words, refused
+from trenza.model.names import Interface, NodeName
+from trenza.model.state import (
+    Address,
+    Bridge,
+    BridgePort,
+    FdbEntry,
+    File,
+    Loopback,
+    Macvlan,
+    Neighbour,
+    Node,
+    OtherLink,
+    Process,
+    Route,
+    Sysctl,
+    Veth,
+    VethEnd,
+    Vxlan,
+    link_key,
+    node_key,
+)
+from trenza.plan.operations import Change, Create, Operation, Remove
+
+_LOOPBACK_INDEX: Final = 1
+_GONE_DEADLINE_S: Final = 3.0
+"""How long a name may stay taken by a link whose other end lies in a namespace that the kernel is still freeing."""
+_LINK_GROUP: Final = 1
+_VETH_COST: Final = 2
+_OTHER_COST: Final = 100
+
+
+def default_cost(kind: str) -> int:
+    """A bridge port's cost where nobody set one (net/bridge/br_if.c, port_cost): by speed, and 100 for want of one."""
+    return _VETH_COST if kind in ("veth", "macvlan") else _OTHER_COST
+
+
+class Ground(Protocol):
+    """What a run needs to know of the kernel it runs on."""
+
+    def handle(self, node: NodeName) -> NodeHandle:
+        """The living node. Raises KernelError if it is not."""
+        ...
+
+    def sock(self, node: NodeName) -> NetlinkSocket:
+        """The node's netlink socket. Raises KernelError if the node does not live."""
+        ...
+
+    def watcher(self, node: NodeName, group: int) -> NetlinkSocket:
+        """A new socket of the node that hears a multicast group; whoever asks closes it."""
+        ...
+
+    def write_sysctl(self, node: NodeName, name: str, value: str) -> None: ...
+
+    def new_index(self, *nodes: NodeName) -> int:
+        """An ifindex that no link of the lab has, nor any link of these nodes."""
+        ...
+
+    def take_unraised(self, node: NodeName) -> bool:
+        """Whether the node's loopback has yet to be raised; asked once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Rise:
+    """A new bridge that comes up when its ports are in."""
+
+    place: int
+    index: int
+
+
+class Run:
+    """Operations that make or change links, addresses, routes, neighbours, forwarding entries and sysctls; or removals
+
+    of one kind. Make one, `perform` it once.
+    """
+
+    def __init__(self, ground: Ground, operations: Sequence[Operation]) -> None:
+        self._ground = ground
+        self._operations = operations
+        self._schedule = Schedule()
+        self._indexes: dict[Interface, int] = {}
+        self._rising: dict[NodeName, list[_Rise]] = {}
+        self._postponed: dict[NodeName, list[Item]] = {}
+        self._touched: dict[Interface, None] = {}
+        self._limit = len(operations)
+        """Operations from this place on are not begun any more: the one here was refused."""
+        self._refusal: KernelError | None = None
+
+    def perform(self, done: Callable[[Operation], None]) -> None:
+        """Send everything; call `done` for each operation in the plan's order.
+
+        Raises KernelError for the first operation that was refused; those before it have happened, and were `done`.
+        """
+        for place, operation in enumerate(self._operations):
+            try:
+                self._translate(place, operation)
+            except KernelError as error:
+                self._refuse(place, error)
+                break
+        for wave in self._schedule.waves():
+            for node, items in wave.items():
+                self._send(node, items)
+        for interface in self._touched:
+            self._flush(interface)
+        for node in self._rising.keys() | self._postponed.keys():
+            rises = [
+                Item(rise.place, rtnetlink.set_link(rise.index, up=True)) for rise in self._rising.get(node, ())
+            ]  # fmt: skip
+            self._send(node, rises + self._postponed.get(node, []))
+        for interface in self._touched:
+            if interface.node in self._rising:
+                self._flush(interface)
+        for operation in self._operations[: self._limit]:
+            done(operation)
+        if self._refusal is not None:
+            raise self._refusal
+
+    # From operations to messages
+
+    def _translate(self, place: int, operation: Operation) -> None:
+        match operation:
+            case Create(thing):
+                match thing:
+                    case Veth():
+                        self._make_veth(place, thing)
+                    case Bridge():
+                        self._make_bridge(place, thing)
+                    case Vxlan():
+                        self._make_vxlan(place, thing)
+                    case Macvlan():
+                        self._make_macvlan(place, thing)
+                    case Address(interface, address):
+                        self._in_order(place, interface, rtnetlink.new_address(self._index(interface), address))
+                    case Route():
+                        self._make_route(place, thing)
+                    case Neighbour(interface, ip, mac):
+                        self._in_order(place, interface, rtnetlink.new_neighbour(self._index(interface), ip, mac))
+                    case FdbEntry(interface, mac, to):
+                        self._in_order(place, interface, rtnetlink.new_fdb_entry(self._index(interface), mac, to))
+                    case Sysctl():
+                        self._set_sysctl(place, thing)
+                    case Loopback() | OtherLink() | Node() | File() | Process():
+                        raise KernelError(f"could not {operation_words(operation)}: it cannot be made")
+                    case _:
+                        assert_never(thing)
+            case Change(old, new):
+                self._change(place, operation, old, new)
+            case Remove(thing):
+                self._remove(place, operation)
+            case _:
+                assert_never(operation)
+
+    def _change(self, place: int, operation: Operation, old: object, new: object) -> None:
+        match old, new:
+            case Veth(), Veth():
+                for before, after in zip(old.ends, new.ends, strict=True):
+                    if before != after:
+                        self._change_end(place, before, after, "veth")
+                for end in new.ends:
+                    self._touched[end.interface] = None
+            case Bridge(), Bridge():
+                self._change_bridge(place, old, new)
+            case Vxlan(), Vxlan():
+                self._change_end(place, old, new, "vxlan")
+                self._touched[new.interface] = None
+            case Macvlan(), Macvlan():
+                self._change_end(place, old, new, "macvlan")
+                if old.mode is not new.mode:
+                    index = self._index(new.interface)
+                    self._in_order(place, new.interface, rtnetlink.change_macvlan_mode(index, new.mode))
+                self._touched[new.interface] = None
+            case Loopback(), Loopback():
+                node = new.interface.node
+                if old.mtu_bytes != new.mtu_bytes:
+                    self._in_node(place, node, rtnetlink.set_link(_LOOPBACK_INDEX, rtnetlink.mtu(new.mtu_bytes)))
+                if old.up != new.up:
+                    self._in_node(place, node, rtnetlink.set_link(_LOOPBACK_INDEX, up=new.up))
+            case Neighbour(), Neighbour(interface, ip, mac):
+                self._in_order(place, interface, rtnetlink.new_neighbour(self._index(interface), ip, mac))
+            case Sysctl(), Sysctl():
+                self._set_sysctl(place, new)
+            case _:
+                raise KernelError(f"could not {operation_words(operation)}: it cannot be changed in place")
+
+    def _remove(self, place: int, operation: Remove) -> None:
+        match thing := operation.thing:
+            case Veth(a, _):
+                self._in_node(place, a.interface.node, rtnetlink.delete_link(a.interface.nic))
+            case Bridge() | Vxlan() | Macvlan() | OtherLink():
+                self._in_node(place, thing.interface.node, rtnetlink.delete_link(thing.interface.nic))
+            case Address(interface, address):
+                self._in_order(place, interface, rtnetlink.delete_address(self._index(interface), address))
+            case Route():
+                dev = 0 if thing.dev is None else self._index(Interface(thing.node, thing.dev))
+                self._in_node(place, thing.node, rtnetlink.delete_route(thing, dev))
+            case Neighbour(interface, ip, _):
+                self._in_order(place, interface, rtnetlink.delete_neighbour(self._index(interface), ip))
+            case FdbEntry(interface, mac, to):
+                self._in_order(place, interface, rtnetlink.delete_fdb_entry(self._index(interface), mac, to))
+            case Loopback() | Sysctl() | Node() | File() | Process():
+                raise KernelError(f"could not {operation_words(operation)}: it cannot be removed")
+            case _:
+                assert_never(thing)
+
+    def _make_veth(self, place: int, veth: Veth) -> None:
+        near, far = veth.ends if veth.a.port is not None or veth.b.port is None else (veth.b, veth.a)
+        node, far_node = near.interface.node, far.interface.node
+        far_handle = self._ground.handle(far_node)
+        port = near.port
+        needs = [node_key(node)]
+        bridge_index = 0
+        if port is not None:
+            bridge = Interface(node, port.bridge)
+            needs = [link_key(bridge)]
+            bridge_index = self._index(bridge)
+        index = self._ground.new_index(node, far_node)
+        far_index = self._ground.new_index(node, far_node)
+        self._indexes[near.interface], self._indexes[far.interface] = index, far_index
+        birth = rtnetlink.new_veth(
+            index,
+            rtnetlink.veth_end(near.interface.nic, near.mac, near.mtu_bytes),
+            far_index,
+            rtnetlink.veth_end(far.interface.nic, far.mac, far.mtu_bytes),
+            bridge_index=bridge_index,
+            peer_netns=None if far_node == node else far_handle.netns,
+            up=near.up and port is not None,
+        )
+        items = [Item(place, birth)]
+        if port is not None:
+            # Its peer is still down, so that there is no carrier yet, and no link-local address to prevent.
+            settings = rtnetlink.AS_PLUMBING + (_port_options(port) if _has_options(port) else b"")
+            items.append(Item(place, rtnetlink.set_link(index, settings)))
+        keys = (link_key(near.interface), link_key(far.interface))
+        self._schedule.make(node, keys, needs, items)
+        if port is None:
+            self._settle(place, near, index)
+        self._settle(place, far, far_index)
+        self._touched[near.interface] = self._touched[far.interface] = None
+
+    def _settle(self, place: int, end: VethEnd, index: int) -> None:
+        """The second message about an end that was born down: its bridge, its families' settings, up."""
+        node = end.interface.node
+        needs = [link_key(end.interface)]
+        up = True if end.up else None
+        if end.port is None:
+            messages = [rtnetlink.set_link(index, rtnetlink.AS_NIC, up=up)]
+        else:
+            bridge = Interface(node, end.port.bridge)
+            needs.append(link_key(bridge))
+            membership = rtnetlink.master(self._index(bridge)) + rtnetlink.AS_PLUMBING
+            messages = [rtnetlink.set_link(index, membership)]
+            if end.up or _has_options(end.port):
+                options = _port_options(end.port) if _has_options(end.port) else b""
+                messages.append(rtnetlink.set_link(index, options, up=up))
+        self._within(place, node, needs, messages)
+
+    def _make_bridge(self, place: int, bridge: Bridge) -> None:
+        _require_times(bridge)
+        node = bridge.interface.node
+        index = self._indexes[bridge.interface] = self._ground.new_index(node)
+        key = link_key(bridge.interface)
+        settings = rtnetlink.mtu(bridge.mtu_bytes) + rtnetlink.AS_NIC
+        items = [
+            Item(place, rtnetlink.new_bridge(index, bridge)),
+            Item(place, rtnetlink.set_link(index, settings)),
+        ]
+        self._schedule.make(node, (key,), (node_key(node),), items)
+        self._raise_loopback(place, node)
+        if bridge.up:
+            self._rising.setdefault(node, []).append(_Rise(place, index))
+        self._touched[bridge.interface] = None
+
+    def _make_vxlan(self, place: int, vxlan: Vxlan) -> None:
+        node = vxlan.interface.node
+        index = self._indexes[vxlan.interface] = self._ground.new_index(node)
+        needs = list(vxlan.stands_on())
+        dev_index = 0 if vxlan.dev is None else self._index(Interface(node, vxlan.dev))
+        birth = Item(place, rtnetlink.new_vxlan(index, vxlan, dev_index))
+        self._schedule.make(node, (link_key(vxlan.interface),), needs, [birth])
+        self._settle_single(place, vxlan, index)
+
+    def _make_macvlan(self, place: int, macvlan: Macvlan) -> None:
+        node, parent_node = macvlan.interface.node, macvlan.parent.node
+        index = self._indexes[macvlan.interface] = self._ground.new_index(node, parent_node)
+        descriptor = None if node == parent_node else self._ground.handle(node).netns
+        parent_index = self._index(macvlan.parent)
+        birth = Item(place, rtnetlink.new_macvlan(index, macvlan, parent_index, descriptor))
+        self._schedule.make(parent_node, (link_key(macvlan.interface),), macvlan.stands_on(), [birth])
+        self._settle_single(place, macvlan, index)
+
+    def _settle_single(self, place: int, link: Vxlan | Macvlan, index: int) -> None:
+        """Like `_settle`, of a link that may have carrier at once: its families' settings come before `up`."""
+        node = link.interface.node
+        needs = [link_key(link.interface)]
+        messages = []
+        if link.port is None:
+            messages.append(rtnetlink.set_link(index, rtnetlink.AS_NIC))
+        else:
+            bridge = Interface(node, link.port.bridge)
+            needs.append(link_key(bridge))
+            messages.append(
+                rtnetlink.set_link(index, rtnetlink.master(self._index(bridge)) + rtnetlink.AS_PLUMBING)
+            )  # fmt: skip
+            if _has_options(link.port):
+                messages.append(rtnetlink.set_link(index, _port_options(link.port)))
+        if link.up:
+            messages.append(rtnetlink.set_link(index, up=True))
+        self._within(place, node, needs, messages)
+        self._touched[link.interface] = None
+
+    def _make_route(self, place: int, route: Route) -> None:
+        dev = 0 if route.dev is None else self._index(Interface(route.node, route.dev))
+        message = rtnetlink.new_route(route, dev)
+        if route.node in self._rising:
+            self._postponed.setdefault(route.node, []).append(Item(place, message))
+        else:
+            self._in_node(place, route.node, message)
+
+    def _change_end(
+        self, place: int, old: VethEnd | Vxlan | Macvlan, new: VethEnd | Vxlan | Macvlan, kind: str
+    ) -> None:
+        """What the links that can be ports have in common: MAC, MTU, membership of a bridge, up or down."""
+        interface = new.interface
+        index = self._index(interface)
+        joins = (old.port and old.port.bridge) != (new.port and new.port.bridge)
+        options = b""
+        if old.mac != new.mac:
+            options += rtnetlink.address_of_link(new.mac)
+        if old.mtu_bytes != new.mtu_bytes:
+            options += rtnetlink.mtu(new.mtu_bytes)
+        if joins and new.port is None:
+            options += rtnetlink.master(0)
+        elif joins and new.port is not None:
+            options += rtnetlink.master(self._index(Interface(interface.node, new.port.bridge)))
+            options += rtnetlink.AS_PLUMBING_AGAIN
+        if options:
+            self._in_order(place, interface, rtnetlink.set_link(index, options))
+        if joins and new.port is None:
+            # Written by sysctl and not by netlink: only so the kernel makes the link-local address at once.
+            name = f"net.ipv6.conf.{interface.nic.replace('.', '/')}.addr_gen_mode"
+            self._in_order(place, interface, SysctlWrite(name, "0"), tolerated=(errno.ENOENT,))
+        elif joins:
+            for mac in {old.mac, new.mac}:
+                message = rtnetlink.delete_link_local(index, mac)
+                self._in_order(place, interface, message, tolerated=(errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))
+        if new.port is not None and (_has_options(new.port) if joins else old.port != new.port):
+            cost = default_cost(kind) if new.port.cost is None and not joins else new.port.cost
+            message = rtnetlink.set_link(index, rtnetlink.port_options(cost, new.port.priority))
+            self._in_order(place, interface, message)
+        if old.up != new.up:
+            self._in_order(place, interface, rtnetlink.set_link(index, up=new.up))
+
+    def _change_bridge(self, place: int, old: Bridge, new: Bridge) -> None:
+        _require_times(new)
+        interface = new.interface
+        index = self._index(interface)
+        if _bridge_timing(old) != _bridge_timing(new):
+            for message in rtnetlink.change_bridge_options(index, old, new):
+                self._in_order(place, interface, message)
+        options = rtnetlink.address_of_link(new.mac) if old.mac != new.mac else b""
+        if old.mtu_bytes != new.mtu_bytes:
+            options += rtnetlink.mtu(new.mtu_bytes)
+        if options or old.up != new.up:
+            up = new.up if old.up != new.up else None
+            self._in_order(place, interface, rtnetlink.set_link(index, options, up=up))
+        self._touched[interface] = None
+
+    def _set_sysctl(self, place: int, thing: Sysctl) -> None:
+        sysctl.sysctl_path(thing.name)
+        self._within(place, thing.node, thing.stands_on(), [SysctlWrite(thing.name, thing.value)])
+
+    def _in_order(
+        self, place: int, interface: Interface, payload: bytes | SysctlWrite, tolerated: tuple[int, ...] = ()
+    ) -> None:
+        self._within(place, interface.node, (link_key(interface),), (payload,), tolerated)
+
+    def _in_node(self, place: int, node: NodeName, payload: bytes) -> None:
+        self._within(place, node, (), (payload,))
+
+    def _within(
+        self,
+        place: int,
+        node: NodeName,
+        needs: Sequence[tuple[str, ...]],
+        payloads: Sequence[bytes | SysctlWrite],
+        tolerated: tuple[int, ...] = (),
+    ) -> None:
+        items = [Item(place, payload, tolerated) for payload in payloads]
+        if self._ground.take_unraised(node):
+            items.insert(0, Item(place, rtnetlink.set_link(_LOOPBACK_INDEX, up=True)))
+        self._schedule.then(node, needs, items)
+
+    def _raise_loopback(self, place: int, node: NodeName) -> None:
+        if self._ground.take_unraised(node):
+            self._schedule.then(node, (), [Item(place, rtnetlink.set_link(_LOOPBACK_INDEX, up=True))])
+
+    def _index(self, interface: Interface) -> int:
+        """The ifindex of an interface made in this run, or there already."""
+        known = self._indexes.get(interface)
+        if known is not None:
+            return known
+        found = netns.find_index(self._ground.sock(interface.node).fileno(), interface.nic)
+        if found is None:
+            raise KernelError(f"{interface.node} has no interface {interface.nic}", errno=errno.ENODEV)
+        return found
+
+    # Sending
+
+    def _refuse(self, place: int, error: KernelError) -> None:
+        if place < self._limit:
+            self._limit, self._refusal = place, error
+
+    def _send(self, node: NodeName, items: Sequence[Item]) -> None:
+        """Send a node's items in order; whatever lies behind a refused operation in the plan is left out."""
+        for chunk in _chunks([item for item in items if item.place < self._limit]):
+            first = chunk[0]
+            if isinstance(first.payload, SysctlWrite):
+                self._write(node, first, first.payload)
+                continue
+            try:
+                sock = self._ground.sock(node)
+            except KernelError as error:
+                self._refuse(first.place, error)
+                return
+            refusals = self._refusals(sock, chunk)
+            if refusals and refusals[0][1] == errno.EEXIST:
+                refusals = self._retry(node, sock, refusals)
+            for item, number, words in refusals[:1]:
+                self._refuse(item.place, refused(self._operations[item.place], number, words))
+
+    def _refusals(self, sock: NetlinkSocket, chunk: Sequence[Item]) -> list[tuple[Item, int, str]]:
+        """Send one chunk; what was refused and matters, in order of the operations."""
+        found = []
+        for refusal in sock.send([item.payload for item in chunk if isinstance(item.payload, bytes)]):
+            item = chunk[refusal.place]
+            if refusal.errno not in item.tolerated:
+                found.append((item, refusal.errno, refusal.text))
+        found.sort(key=lambda one: one[0].place)
+        return found
+
+    def _retry(
+        self, node: NodeName, sock: NetlinkSocket, refusals: list[tuple[Item, int, str]]
+    ) -> list[tuple[Item, int, str]]:
+        """Try what was refused again when the link whose name is taken has gone, within _GONE_DEADLINE_S."""
+        deadline_s = time.monotonic() + _GONE_DEADLINE_S
+        while refusals and refusals[0][1] == errno.EEXIST and time.monotonic() < deadline_s:
+            operation = self._operations[refusals[0][0].place]
+            names = _new_names(operation)
+            if not names or not self._await_gone(names, deadline_s):
+                return refusals
+            refusals = self._refusals(sock, [item for item, _, _ in refusals])
+        return refusals
+
+    def _await_gone(self, interfaces: Sequence[Interface], deadline_s: float) -> bool:
+        """Whether none of the interfaces is there, waiting for the kernel's word that one has gone."""
+        for interface in interfaces:
+            watcher = self._ground.watcher(interface.node, _LINK_GROUP)
+            try:
+                while netns.find_index(watcher.fileno(), interface.nic) is not None:
+                    left_s = deadline_s - time.monotonic()
+                    if left_s <= 0 or not select.select([watcher], [], [], left_s)[0]:
+                        return False
+                    for _ in watcher.events():
+                        pass
+            finally:
+                watcher.close()
+        return True
+
+    def _write(self, node: NodeName, item: Item, write: SysctlWrite) -> None:
+        try:
+            self._ground.write_sysctl(node, write.name, write.value)
+        except OSError as error:
+            if error.errno in item.tolerated:
+                return
+            operation = self._operations[item.place]
+            missing = error.errno == errno.ENOENT
+            text = f"this kernel has no {write.name}" if missing else ""
+            self._refuse(item.place, refused(operation, error.errno or 0, text))
+        except KernelError as error:
+            self._refuse(item.place, error)
+
+    def _flush(self, interface: Interface) -> None:
+        try:
+            sock = self._ground.sock(interface.node)
+        except KernelError:
+            return  # the node ended meanwhile, and its links with it
+        netns.flush_carrier(sock.fileno(), interface.nic)
+
+
+def _has_options(port: BridgePort) -> bool:
+    return port.cost is not None or port.priority != 32
+
+
+def _port_options(port: BridgePort) -> bytes:
+    return rtnetlink.port_options(port.cost, port.priority)
+
+
+def _bridge_timing(bridge: Bridge) -> tuple[object, ...]:
+    return (
+        bridge.ageing_time_s,
+        bridge.stp,
+        bridge.priority,
+        bridge.forward_delay_s,
+        bridge.hello_time_s,
+        bridge.max_age_s,
+    )
+
+
+def _require_times(bridge: Bridge) -> None:
+    """Refuse what the kernel would quietly change: with STP it clamps the forward delay (net/bridge/br_stp_if.c)."""
+    if bridge.stp and not 2 <= bridge.forward_delay_s <= 30:
+        raise KernelError(
+            f"bridge {bridge.interface}: with STP a forward delay of {bridge.forward_delay_s:g} s is not possible",
+            errno=errno.ERANGE,
+            hint="the kernel takes 2–30 s",
+        )
+
+
+def _new_names(operation: Operation) -> tuple[Interface, ...]:
+    """The interfaces that a creation makes."""
+    match operation:
+        case Create(Veth(a, b)):
+            return (a.interface, b.interface)
+        case Create(Bridge() | Vxlan() | Macvlan() as link):
+            return (link.interface,)
+        case _:
+            return ()
+
+
+def _chunks(items: Sequence[Item]) -> Iterator[list[Item]]:
+    """Items as they can be sent: runs of messages within the limits of one send, and sysctls each alone."""
+    chunk: list[Item] = []
+    size = 0
+    for item in items:
+        payload = item.payload
+        if isinstance(payload, SysctlWrite):
+            if chunk:
+                yield chunk
+            yield [item]
+            chunk, size = [], 0
+            continue
+        if chunk and (len(chunk) >= SEND_MESSAGES or size + len(payload) > SEND_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(item)
+        size += len(payload)
+    if chunk:
+        yield chunk
