@@ -55,14 +55,11 @@ class FakeProbe:
             "/proc/modules": "veth 40960 0 - Live 0x0000000000000000\n",
             "/proc/self/cgroup": "0::/user.slice/app.scope\n",
             "/sys/fs/cgroup/cgroup.controllers": "cpu memory pids\n",
-            "/sys/fs/cgroup/user.slice/app.scope/cgroup.controllers": "memory pids\n",
+            "/sys/fs/cgroup/user.slice/app.scope/memory.max": "2147483648\n",
             "/proc/self/mountinfo": "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n",
             **{f"/proc/sys/user/max_{kind}_namespaces": "96365\n" for kind in NAMESPACE_KINDS},
         }
         return good.get(path)
-
-    def writable(self, path: str) -> bool:
-        return path.startswith("/sys/fs/cgroup/user.slice")
 
     def program(self, name: str) -> str | None:
         return f"/usr/bin/{name}" if name in self.programs else None
@@ -258,10 +255,16 @@ def test_low_limits(name: str) -> None:
     assert f"ana - {name} 65536" in finding.cure[0]
 
 
-def test_without_a_delegated_cgroup_what_is_not_enforced_is_said() -> None:
-    finding = only(FakeProbe({"/proc/self/cgroup": "0::/\n"}))
-    assert (finding.code, finding.level) == ("cgroup-delegation", Level.LIMITED)
-    assert only(FakeProbe({"/sys/fs/cgroup/cgroup.controllers": None})).code == "cgroup-v1"
+def test_memory_without_a_limit_is_said_with_what_would_limit_it() -> None:
+    finding = only(FakeProbe({"/sys/fs/cgroup/user.slice/app.scope/memory.max": "max\n"}))
+    assert (finding.code, finding.level) == ("memory-limit", Level.LIMITED)
+    assert finding.cure == ("systemd-run --user --scope -p MemoryMax=2G bash",)
+    old = only(FakeProbe({"/sys/fs/cgroup/cgroup.controllers": None}))
+    assert (old.code, old.cure) == ("memory-limit", ("# boot the kernel with systemd.unified_cgroup_hierarchy=1",))
+
+
+def test_memory_limited_by_the_shells_own_cgroup_is_fine() -> None:
+    assert any("2048 MiB" in finding.en for finding in diagnose(FakeProbe()))
 
 
 def test_directories_on_network_file_systems() -> None:

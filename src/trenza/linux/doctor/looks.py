@@ -28,7 +28,7 @@ def diagnose(probe: Probe) -> tuple[Finding, ...]:
     """Every finding, the fine ones included, in the order in which one would mend them."""
     looks = (
         _system, sandbox_findings, _namespace_limits, _subordinate_ids, _programs, _features, _resource_limits,
-        _cgroups, _directories,
+        _memory, _directories,
     )  # fmt: skip
     return tuple(finding for look in looks for finding in look(probe))
 
@@ -270,29 +270,26 @@ def _resource_limits(probe: Probe) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _cgroups(probe: Probe) -> Iterator[Finding]:
-    unenforced_en = "a lab's memory is limited only by the size of its file systems, its processes by RLIMIT_NPROC."
-    unenforced_es = "la memoria de un lab solo la limita el tamaño de sus ficheros, sus procesos RLIMIT_NPROC."
-    if probe.read("/sys/fs/cgroup/cgroup.controllers") is None:
+def _memory(probe: Probe) -> Iterator[Finding]:
+    """What a lab's processes allocate counts in the cgroup of whoever typed `up`: trenza makes none of its own."""
+    unified = "memory" in (probe.read("/sys/fs/cgroup/cgroup.controllers") or "").split()
+    own = next((line[3:] for line in (probe.read("/proc/self/cgroup") or "").splitlines() if line[:3] == "0::"), "/")
+    limit = (probe.read(f"/sys/fs/cgroup{own.rstrip('/')}/memory.max") or "").strip() if unified else ""
+    if limit.isdigit():
         yield Finding(
-            "cgroup-v1", Level.LIMITED,
-            f"This machine has no unified cgroup hierarchy: {unenforced_en}",
-            f"Esta máquina no tiene la jerarquía unificada de cgroups: {unenforced_es}",
-            (f"{sudo(probe)}grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1",)
-            if family(probe) == "fedora"
-            else ("# boot the kernel with systemd.unified_cgroup_hierarchy=1",),
+            "memory-limit", Level.FINE,
+            f"Labs begun here may take {int(limit) >> 20} MiB of memory.",
+            f"Los labs iniciados aquí pueden ocupar {int(limit) >> 20} MiB de memoria.",
         )  # fmt: skip
         return
-    own = next((line[3:] for line in (probe.read("/proc/self/cgroup") or "").splitlines() if line[:3] == "0::"), "/")
-    place = "/sys/fs/cgroup" + own.rstrip("/")
-    controllers = set((probe.read(f"{place}/cgroup.controllers") or "").split())
-    if not (probe.writable(place) and {"memory", "pids"} <= controllers):
-        yield Finding(
-            "cgroup-delegation", Level.LIMITED,
-            f"No cgroup is delegated to {probe.caller().name}: {unenforced_en}",
-            f"Ningún cgroup está delegado en {probe.caller().name}: {unenforced_es}",
-            ("systemd-run --user --scope -p Delegate=yes bash",),
-        )  # fmt: skip
+    yield Finding(
+        "memory-limit", Level.LIMITED,
+        "A lab's processes and files are limited in number and size, the memory of its processes is not.",
+        "Los procesos y ficheros de un lab están limitados en número y tamaño; la memoria de sus procesos, no.",
+        ("systemd-run --user --scope -p MemoryMax=2G bash",)
+        if unified
+        else ("# boot the kernel with systemd.unified_cgroup_hierarchy=1",),
+    )  # fmt: skip
 
 
 def _directories(probe: Probe) -> Iterator[Finding]:

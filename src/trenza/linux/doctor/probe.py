@@ -50,9 +50,6 @@ class MachineProbe:
         except OSError:
             return None
 
-    def writable(self, path: str) -> bool:
-        return os.access(path, os.W_OK)
-
     def program(self, name: str) -> str | None:
         return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
 
