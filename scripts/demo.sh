@@ -14,6 +14,6 @@ trap 'trenza down "$name" >/dev/null 2>&1 || true' EXIT
 
 types trenza up bridged-lan --as "$name"
 types trenza exec --lab "$name" c1 -- ping -c 3 10.0.0.12
-types trenza show --lab "$name" lan fdb
+types trenza show --lab "$name" fdb lan
 types trenza down "$name"
 trap - EXIT

@@ -22,11 +22,15 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A `$ …` line and the output shown below it, `None` where none is shown."""
+    """A `$ …` line and the output shown below it, `None` where none is shown.
+
+    A last line `(exit status N)` is not output: it says that the command is to fail so.
+    """
 
     line: int
     text: str
     shown: str | None
+    status: int = 0
 
 
 def blocks(page: Path) -> list[Block]:
@@ -61,7 +65,11 @@ def commands(block: Block) -> list[Command]:
         while index < len(lines) and not lines[index].startswith("$ "):
             shown.append(lines[index])
             index += 1
-        found.append(Command(block.line + at, text, "\n".join(shown) if shown else None))
+        status = 0
+        if shown and (ended := re.fullmatch(r"\(exit status (\d+)\)", shown[-1])):
+            status = int(ended[1])
+            shown.pop()
+        found.append(Command(block.line + at, text, "\n".join(shown) if shown else None, status))
     return found
 
 

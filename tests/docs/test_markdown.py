@@ -19,11 +19,11 @@ def test_blocks_have_language_text_and_line(tmp_path: Path) -> None:
 
 
 def test_commands_have_their_output() -> None:
-    block = Block(Path("p.md"), 10, "console", "$ one\n$ two \\\n  more\nout\nput\n$ three\n")
-    assert [(command.text, command.shown, command.line) for command in commands(block)] == [
-        ("one", None, 10),
-        ("two \\\n  more", "out\nput", 11),
-        ("three", None, 15),
+    block = Block(Path("p.md"), 10, "console", "$ one\n$ two \\\n  more\nout\nput\n$ three\n(exit status 2)\n")
+    assert [(command.text, command.shown, command.line, command.status) for command in commands(block)] == [
+        ("one", None, 10, 0),
+        ("two \\\n  more", "out\nput", 11, 0),
+        ("three", None, 15, 2),
     ]
 
 

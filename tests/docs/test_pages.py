@@ -88,7 +88,7 @@ def test_a_page_can_be_typed_from_top_to_bottom(page: Path, reader: Reader) -> N
                 for command in commands(block):
                     done = reader.types(command.text)
                     where = f"{page.name}:{command.line}: {command.text}"
-                    assert done.returncode == 0, f"{where}\n{done.stdout}{done.stderr}"
+                    assert done.returncode == command.status, f"{where}\n{done.stdout}{done.stderr}"
                     assert command.shown is None or matches(command.shown, done.stdout), f"{where}\n{done.stdout}"
             case "python":
                 done = reader.types(f"python - <<'THE-END'\n{block.text}THE-END")
