@@ -5,7 +5,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 export PYTHONDONTWRITEBYTECODE=1
 # The ordinary user may not write into the checkout: no caches there. A run that hangs is ended, and has failed.
-pytest=(timeout --kill-after=30 "${TRENZA_TEST_DEADLINE_S:-1200}" "$PWD/.venv/bin/python" -m pytest -q -p no:cacheprovider)
+pytest=(timeout --foreground --kill-after=30 "${TRENZA_TEST_DEADLINE_S:-1200}" "$PWD/.venv/bin/python" -m pytest -q -p no:cacheprovider)
 status=0
 "${pytest[@]}" -n 2 --dist worksteal -m "not kernel or as_root" tests "$@" || status=$?
 scripts/as-user.sh "${pytest[@]}" -m kernel tests "$@" || status=$?
