@@ -7,3 +7,12 @@ The layers, top to bottom (an arrow points down only; `lint-imports` checks it):
 """
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    """`trenza.up` and what it returns, imported when first used."""
+    if name in ("up", "RunningLab", "LabNode", "Completed", "CommandFailed"):
+        from trenza.client import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'trenza' has no attribute {name!r}")

@@ -1,0 +1,349 @@
+"""Labs as wholes: up, down, ls, plan, wipe."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import os
+import sys
+import time
+from typing import Any
+
+from trenza.cli.arguments import add_format, add_lab_file, add_running_lab
+from trenza.cli.speech import language, note, put, put_json, table, tr
+from trenza.client.labfiles import LabFile, check_name, get_lab_file
+from trenza.client.session import ask, down, get_running, running_labs, up
+from trenza.errors import Problem, Severity, UsageError
+
+_PROGRESS_AFTER_S = 1.0
+
+
+# ---------------------------------------------------------------- up
+def _add_choices(parser: argparse.ArgumentParser) -> None:
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--start", action="store_true", help="only what the sheet gives; the rest is yours to build")
+    how.add_argument("--until", metavar="CHECKPOINT", help="the solution up to a checkpoint (name or number)")
+    parser.add_argument("--profile", metavar="P", help="a named set of the lab's parameters")
+    parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="one parameter")
+    parser.add_argument("--with", metavar="VARIANT", action="append", default=[], dest="variants", help="a variant")
+    parser.add_argument("--as", metavar="NAME", dest="name", help="run a second copy under another name")
+
+
+def configure_up(parser: argparse.ArgumentParser) -> None:
+    add_lab_file(parser)
+    _add_choices(parser)
+    parser.add_argument("--wait", action="store_true", help="until every pair that can talk has exchanged a packet")
+    parser.add_argument("--dry-run", action="store_true", help="say what would change, change nothing")
+    parser.add_argument("--reset", action="store_true", help="end it and build it anew; asks first")
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    add_format(parser)
+
+
+def run_up(arguments: argparse.Namespace) -> int:
+    lab_file = None if arguments.lab is None and _runs_without_file() else get_lab_file(arguments.lab)
+    if lab_file is None:
+        return _up_again(arguments, get_running(None))
+    name = check_name(arguments.name) if arguments.name else _name_of(lab_file)
+    if arguments.dry_run:
+        return _dry_run(arguments, lab_file, name)
+    if arguments.reset and name in running_labs():
+        if not arguments.yes and not _confirmed(name):
+            return 1
+        down(name)
+    running = name in running_labs()
+    request = _request(arguments, lab_file, keep_mode=running)
+    began = time.monotonic()
+    progress = _Progress()
+    try:
+        result = up(name, request, lab_file.directory, progress)
+    finally:
+        progress.end()
+    return _report_up(arguments, name, result, time.monotonic() - began)
+
+
+def _runs_without_file() -> bool:
+    return not any(os.path.isfile(name) for name in ("lab.yaml", "lab.yml")) and bool(running_labs())
+
+
+def _up_again(arguments: argparse.Namespace, name: str) -> int:
+    began = time.monotonic()
+    progress = _Progress()
+    request = {"verb": "up", "language": language(), "wait": arguments.wait}
+    try:
+        result = ask(name, request, listener=progress)
+    finally:
+        progress.end()
+    return _report_up(arguments, name, result, time.monotonic() - began)
+
+
+def _name_of(lab_file: LabFile) -> str:
+    name = lab_file.find_name()
+    if name is None:
+        from trenza.spec import read
+
+        name = read(lab_file.source, lab_file.shown()).lab.name
+    return check_name(name)
+
+
+def _request(arguments: argparse.Namespace, lab_file: LabFile, *, keep_mode: bool) -> dict[str, Any]:
+    """What `up` and `plan` ask; a lab that runs keeps the way it was started unless another is named."""
+    mode = "start" if arguments.start else "until" if arguments.until else "full"
+    request: dict[str, Any] = {
+        "source": base64.b64encode(lab_file.source).decode(),
+        "file": lab_file.file,
+        "directory": lab_file.directory,
+        "mode": mode,
+        "until": arguments.until,
+        "profile": arguments.profile,
+        "parameters": _parameters(arguments.set),
+        "variants": arguments.variants,
+        "language": language(),
+        "wait": getattr(arguments, "wait", False),
+    }
+    plain = not (arguments.start or arguments.until or arguments.profile or arguments.set or arguments.variants)
+    if keep_mode and plain:
+        request["keep"] = True
+    return request
+
+
+def _parameters(settings: list[str]) -> dict[str, str]:
+    parameters = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set {setting}: write it as NAME=VALUE")
+        parameters[name] = value
+    return parameters
+
+
+def _confirmed(name: str) -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError(
+            tr(f"--reset deletes what was done in {name}", f"--reset borra lo hecho en {name}"),
+            hint=tr("add --yes to mean it", "añada --yes si es lo que quiere"),
+        )
+    return _yes(
+        tr(
+            f"End {name} and build it anew? What was done in it is lost.",
+            f"¿Terminar {name} y construirlo de nuevo? Se pierde lo hecho en él.",
+        )
+    )
+
+
+def _yes(question: str) -> bool:
+    return input(question + tr(" [y/N] ", " [s/N] ")).strip().lower() in ("y", "yes", "s", "si", "sí")
+
+
+class _Progress:
+    """A line on a terminal's stderr once something takes longer than a second."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._shown = False
+
+    def __call__(self, message: dict[str, Any]) -> None:
+        progress = message.get("progress")
+        if not progress or not sys.stderr.isatty() or time.monotonic() - self._began < _PROGRESS_AFTER_S:
+            return
+        if "waiting" in progress:
+            text = tr(f"waiting for {progress['waiting']} pairs", f"esperando a {progress['waiting']} pares")
+        else:
+            text = f"{progress['done']}/{progress['of']}"
+        self._shown = True
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
+
+    def end(self) -> None:
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+def _report_up(arguments: argparse.Namespace, name: str, result: dict[str, Any], seconds: float) -> int:
+    bad = bool(result["unready"] or result.get("silent_pairs"))
+    if arguments.format == "json":
+        put_json("up", {**result, "name": name, "seconds": round(seconds, 3)})
+        return int(bad)
+    for problem in result["warnings"]:
+        note(str(Problem(**{**problem, "severity": Severity(problem["severity"])})))
+    for one in result["unready"]:
+        note(tr(f"{one['node']}: service {one['service']}: {one['reason']}",
+                f"{one['node']}: servicio {one['service']}: {one['reason']}"))  # fmt: skip
+        note("\n".join(f"    {line}" for line in one["output"].splitlines()[-10:]))
+    for source, destination in result.get("silent_pairs") or ():
+        note(tr(f"no answer: {source} → {destination}", f"sin respuesta: {source} → {destination}"))
+    _say_what_was_done(name, result, seconds)
+    for line in result["left_alone"]:
+        put(tr(f"  left alone: {line}", f"  sin tocar: {line}"))
+    if result["converges_s"] and result["fresh"] and "silent_pairs" not in result:
+        put(tr(f"  the spanning tree converges in about {result['converges_s']:g} s (2 × forward delay)",
+               f"  el árbol converge en unos {result['converges_s']:g} s (2 × forward delay)"))  # fmt: skip
+    if result["fresh"]:
+        _say_next(name, result)
+    return int(bad)
+
+
+def _say_what_was_done(name: str, result: dict[str, Any], seconds: float) -> None:
+    if result["fresh"]:
+        counts = [
+            tr(f"{result[kind]} {kind[:-1] if result[kind] == 1 else kind}", f"{result[kind]} {spanish}")
+            for kind, spanish in (("hosts", "hosts"), ("containers", "contenedores"), ("switches", "conmutadores"))
+            if result[kind]
+        ]
+        if result["switches"] == 1:
+            counts[-1] = tr("1 switch", "1 conmutador")
+        put(tr(f"{name} is up in {seconds:.2f} s: ", f"{name} en marcha en {seconds:.2f} s: ") + ", ".join(counts))
+    elif result["lines"]:
+        put(tr(f"{name}: repaired in {seconds:.2f} s", f"{name}: reparado en {seconds:.2f} s"))
+        for line in result["lines"]:
+            put(f"  {line}")
+    else:
+        put(tr(f"{name} is as it should be", f"{name} está como debe"))
+
+
+def _say_next(name: str, result: dict[str, Any]) -> None:
+    lab = f" --lab {name}" if len(running_labs()) > 1 else ""
+    nodes = result["nodes"]
+    node = next((each for each in nodes if "/" in each), nodes[0] if nodes else "NODE").rsplit("/", 1)[-1]
+    for command, meaning in (
+        (f"trenza show{lab}", tr("what there is", "qué hay")),
+        (f"trenza sh {node}{lab}", tr(f"a shell in {node}", f"una shell en {node}")),
+        (f"trenza down {name}", tr("end it", "terminarlo")),
+    ):
+        put(f"  {command:<28} {meaning}")
+
+
+# ---------------------------------------------------------------- plan
+def configure_plan(parser: argparse.ArgumentParser) -> None:
+    add_lab_file(parser)
+    _add_choices(parser)
+    add_format(parser)
+
+
+def run_plan(arguments: argparse.Namespace) -> int:
+    lab_file = None if arguments.lab is None and _runs_without_file() else get_lab_file(arguments.lab)
+    if lab_file is None:
+        return _report_plan(arguments, ask(get_running(None), {"verb": "plan", "language": language()}))
+    return _dry_run(arguments, lab_file, check_name(arguments.name) if arguments.name else _name_of(lab_file))
+
+
+def _dry_run(arguments: argparse.Namespace, lab_file: LabFile, name: str) -> int:
+    """What would change: against the running lab, else against nothing."""
+    if name in running_labs():
+        request = _request(arguments, lab_file, keep_mode=True)
+        descriptor = os.open(lab_file.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            result = ask(name, {**request, "verb": "plan"}, [descriptor])
+        finally:
+            os.close(descriptor)
+        return _report_plan(arguments, result)
+    from trenza.model.state import State
+    from trenza.plan.diff import diff
+    from trenza.plan.explain import explain
+    from trenza.plan.wanted import wanted_state
+    from trenza.spec import Choices, read
+
+    choices = Choices(
+        profile=arguments.profile,
+        parameters=_parameters(arguments.set),
+        variants=tuple(arguments.variants),
+        until=arguments.until,
+        start=arguments.start,
+    )
+    lab = read(lab_file.source, lab_file.shown(), choices).lab
+    sources = {file.source for node in lab.nodes for file in node.files if file.source is not None}
+    contents = {source: (_below(lab_file.directory, source)) for source in sources}
+    plan = diff(State(), wanted_state(lab, contents))
+    lines = explain(plan, language())
+    return _report_plan(arguments, {"lines": lines, "operations": len(plan), "left_alone": []})
+
+
+def _below(directory: str, source: str) -> bytes:
+    from trenza.linux.beneath import open_beneath
+
+    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with os.fdopen(open_beneath(descriptor, source, os.O_RDONLY), "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise UsageError(f"files: from: {source}: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+
+
+def _report_plan(arguments: argparse.Namespace, result: dict[str, Any]) -> int:
+    if arguments.format == "json":
+        put_json("plan", result)
+    else:
+        for line in result["lines"]:
+            put(line)
+        for line in result["left_alone"]:
+            put(tr(f"left alone: {line}", f"sin tocar: {line}"))
+        if not result["operations"]:
+            put(tr("nothing to do", "nada que hacer"))
+    return 1 if result["operations"] else 0
+
+
+# ---------------------------------------------------------------- down, ls, wipe
+def configure_down(parser: argparse.ArgumentParser) -> None:
+    add_running_lab(parser, "the labs to end", several=True)
+    parser.add_argument("--all", action="store_true", help="all that run")
+
+
+def run_down(arguments: argparse.Namespace) -> int:
+    labs = running_labs() if arguments.all else [get_running(name) for name in arguments.lab or [None]]
+    for lab in labs:
+        down(lab)
+        put(tr(f"{lab} is down; nothing is left", f"{lab} terminado; no queda nada"))
+    return 0
+
+
+def configure_ls(parser: argparse.ArgumentParser) -> None:
+    add_format(parser)
+
+
+def run_ls(arguments: argparse.Namespace) -> int:
+    rows = []
+    for lab in running_labs():
+        shown = ask(lab, {"verb": "show", "what": "nodes"})
+        states = [node["state"] for node in shown["nodes"]]
+        rows.append(
+            {
+                "lab": lab,
+                "mode": shown["mode"],
+                "nodes": len(states),
+                "running": states.count("running"),
+                "file": shown["file"],
+            }
+        )
+    if arguments.format == "json":
+        put_json("labs", {"labs": rows})
+    elif rows:
+        cells = [[row["lab"], row["mode"], f"{row['running']}/{row['nodes']}", row["file"]] for row in rows]
+        put(table(["LAB", "MODE", "NODES", "FILE"], cells))
+    else:
+        put(tr("no lab is running", "no hay ningún laboratorio en marcha"))
+    return 0
+
+
+def configure_wipe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+
+
+def run_wipe(arguments: argparse.Namespace) -> int:
+    """End all labs, also broken ones, and delete journals and recorded sessions."""
+    import shutil
+
+    from trenza.linux import sandbox
+
+    if not arguments.yes:
+        if not sys.stdin.isatty():
+            raise UsageError(tr("wipe deletes every journal", "wipe borra todos los diarios"), hint="trenza wipe --yes")
+        question = tr("End every lab and delete every journal?", "¿Terminar todo y borrar todos los diarios?")
+        if not _yes(question):
+            return 1
+    for entry in list(sandbox.runtime_directory().iterdir()):
+        down(entry.name)
+    shutil.rmtree(sandbox.history_directory("wipe").parent, ignore_errors=True)
+    put(tr("nothing is left", "no queda nada"))
+    return 0

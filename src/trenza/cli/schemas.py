@@ -1,0 +1,169 @@
+"""JSON Schemas of what `-f json` prints, by kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_TEXT = {"type": "string"}
+_TEXT_OR_NULL = {"type": ["string", "null"]}
+_INTEGER = {"type": "integer"}
+_INTEGER_OR_NULL = {"type": ["integer", "null"]}
+_NUMBER = {"type": "number"}
+_TEXTS = {"type": "array", "items": _TEXT}
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _array(item: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": item}
+
+
+def _answer(kind: str, optional: dict[str, Any] | None = None, **properties: Any) -> dict[str, Any]:
+    schema = _object(version={"const": 1}, kind={"const": kind}, **properties)
+    schema["properties"].update(optional or {})
+    return {"$schema": _DRAFT, **schema}
+
+
+_PROBLEM = _object(
+    severity={"enum": ["error", "warning", "note"]},
+    code=_TEXT,
+    message=_TEXT,
+    file=_TEXT,
+    line=_INTEGER,
+    column=_INTEGER,
+    length=_INTEGER,
+    excerpt=_TEXT,
+    hint=_TEXT_OR_NULL,
+)
+_NIC = _object(
+    name=_TEXT,
+    kind=_TEXT,
+    index=_INTEGER,
+    mac=_TEXT,
+    mtu=_INTEGER,
+    state={"enum": ["up", "down", "no-carrier"]},
+    addresses=_TEXTS,
+    bridge=_TEXT_OR_NULL,
+    peer=_TEXT_OR_NULL,
+    rx_packets=_INTEGER,
+    tx_packets=_INTEGER,
+    rx_bytes=_INTEGER,
+    tx_bytes=_INTEGER,
+)
+_NODE = _object(
+    name=_TEXT,
+    kind={"enum": ["host", "container", "switch"]},
+    host=_TEXT_OR_NULL,
+    state={"enum": ["running", "stopped"]},
+    pid=_INTEGER_OR_NULL,
+    pid_in_host=_INTEGER_OR_NULL,
+    pid_in_sandbox=_INTEGER_OR_NULL,
+    nics=_array(_NIC),
+)
+_SERVICE = _object(
+    node=_TEXT,
+    service=_TEXT,
+    argv=_TEXTS,
+    state={"enum": ["running", "dead"]},
+    pid=_INTEGER_OR_NULL,
+    restarts=_INTEGER,
+)
+_STP_PORT = _object(
+    port=_TEXT,
+    state=_TEXT,
+    role=_TEXT,
+    cost=_INTEGER,
+    designated_root=_TEXT,
+    designated_bridge=_TEXT,
+    designated_cost=_INTEGER,
+)
+_STP = _object(
+    node=_TEXT,
+    bridge=_TEXT,
+    stp={"type": "boolean"},
+    bridge_id=_TEXT,
+    root_id=_TEXT,
+    is_root={"type": "boolean"},
+    root_path_cost=_INTEGER,
+    root_port=_TEXT_OR_NULL,
+    topology_changes=_INTEGER,
+    ports=_array(_STP_PORT),
+)
+_SHOWN = {
+    "nodes": _array(_NODE),
+    "services": _array(_SERVICE),
+    "links": _array({**_NIC, "properties": {"node": _TEXT, **_NIC["properties"]}}),
+    "addresses": _array(_object(node=_TEXT, nic=_TEXT, address=_TEXT, scope=_TEXT, origin=_TEXT)),
+    "routes": _array(
+        _object(
+            node=_TEXT,
+            to=_TEXT,
+            via=_TEXT_OR_NULL,
+            dev=_TEXT_OR_NULL,
+            metric=_INTEGER,
+            protocol=_TEXT,
+            type=_TEXT,
+            source=_TEXT_OR_NULL,
+        )
+    ),
+    "neighbours": _array(_object(node=_TEXT, nic=_TEXT, ip=_TEXT, mac=_TEXT_OR_NULL, state=_TEXT, whose=_TEXT_OR_NULL)),
+    "fdb": _array(
+        _object(
+            node=_TEXT,
+            bridge=_TEXT_OR_NULL,
+            port=_TEXT,
+            mac=_TEXT,
+            origin={"enum": ["learnt", "static", "local"]},
+            destination=_TEXT_OR_NULL,
+            age_s={"type": ["number", "null"]},
+            whose=_TEXT_OR_NULL,
+        )
+    ),
+    "stp": _array(_STP),
+}
+
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "show": _answer("show", _SHOWN, lab=_TEXT, mode={"enum": ["full", "start", "until"]}, file=_TEXT),
+    "up": _answer(
+        "up",
+        {"silent_pairs": _array(_TEXTS)},
+        name=_TEXT,
+        lab=_TEXT,
+        fresh={"type": "boolean"},
+        mode={"enum": ["full", "start", "until"]},
+        created=_INTEGER,
+        changed=_INTEGER,
+        removed=_INTEGER,
+        lines=_TEXTS,
+        left_alone=_TEXTS,
+        warnings=_array(_PROBLEM),
+        hosts=_INTEGER,
+        containers=_INTEGER,
+        switches=_INTEGER,
+        nodes=_TEXTS,
+        converges_s=_NUMBER,
+        unready=_array(_object(node=_TEXT, service=_TEXT, reason=_TEXT, output=_TEXT)),
+        seconds=_NUMBER,
+    ),
+    "plan": _answer("plan", lines=_TEXTS, operations=_INTEGER, left_alone=_TEXTS),
+    "labs": _answer("labs", labs=_array(_object(lab=_TEXT, mode=_TEXT, nodes=_INTEGER, running=_INTEGER, file=_TEXT))),
+    "shipped-labs": _answer(
+        "shipped-labs",
+        labs=_array(_object(name=_TEXT, title={"type": "object"}, points=_NUMBER, checkpoints=_TEXTS, file=_TEXT)),
+    ),
+    "lint": _answer("lint", problems=_array(_PROBLEM)),
+    "history": _answer("history", lines=_array(_object(time=_NUMBER, node=_TEXT, status=_INTEGER, line=_TEXT))),
+    "doctor": _answer(
+        "doctor",
+        findings=_array(
+            _object(code=_TEXT, level={"enum": ["missing", "limited", "fine"]}, message=_TEXT, cure=_TEXTS)
+        ),
+    ),
+    "errors": _answer(
+        "errors",
+        errors=_array({"type": "object", "properties": _PROBLEM["properties"], "required": ["code", "message"]}),
+    ),
+}

@@ -1,0 +1,240 @@
+"""Sessions with a lab's keeper: starting it where it is not there, asking it, ending its sandbox."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trenza.errors import KeeperError, MachineError, TrenzaError, UsageError
+from trenza.linux import sandbox
+from trenza.wire import Channel, Message
+
+SOCKET_NAME = "keeper.socket"
+_KEPT_FILES = ("commands", "lock", "root")
+ANSWER_DEADLINE_S = 600.0
+REQUIRED_PROGRAMS = {"/usr/bin/catatonit": "catatonit"}
+
+
+class RemoteError(TrenzaError):
+    """An error that the keeper answered with; `fields` are its JSON."""
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        super().__init__(fields["message"], hint=fields.get("hint"))
+        self.exit_code = int(fields.get("exit", 1))
+        self.code = str(fields.get("code", "failed"))
+        self.fields = dict(fields)
+
+
+Listener = Callable[[Message], None]
+
+
+def running_labs() -> list[str]:
+    """Names of the labs that run now."""
+    return sandbox.known_labs()
+
+
+def get_running(given: str | None) -> str:
+    """The running lab that is meant: the one named, else the only one, else the one of `lab.yaml` here."""
+    labs = running_labs()
+    if given is not None:
+        if given in labs:
+            return given
+        name = _name_of_file(given)
+        if name is not None and name in labs:
+            return name
+        raise UsageError(f"lab {given!r} is not running", hint=_what_runs(labs))
+    if len(labs) == 1:
+        return labs[0]
+    if not labs:
+        raise UsageError("no lab is running", hint="start one: trenza up bridged-lan")
+    here = _name_of_file(None)
+    if here in labs:
+        return str(here)
+    raise UsageError(f"several labs run: {', '.join(labs)}", hint=f"say which: --lab {labs[0]}")
+
+
+def _name_of_file(given: str | None) -> str | None:
+    from trenza.client.labfiles import get_lab_file
+
+    try:
+        return get_lab_file(given).find_name()
+    except UsageError:
+        return None
+
+
+def _what_runs(labs: Sequence[str]) -> str:
+    return f"running: {', '.join(labs)}" if labs else "no lab is running"
+
+
+# ---------------------------------------------------------------- keepers
+def connect(lab: str) -> Channel:
+    """A channel to the lab's keeper, which is started if it is not there. Raises UsageError if the lab does not run."""
+    if sandbox.holder(lab) is None:
+        raise UsageError(f"lab {lab!r} is not running", hint=_what_runs(running_labs()))
+    directory = sandbox.lab_directory(lab)
+    try:
+        return Channel(_connect(directory))
+    except OSError:
+        pass
+    with open(directory / "keeper.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            return Channel(_connect(directory))
+        except OSError:
+            start_keeper(lab, directory)
+            return Channel(_connect(directory))
+
+
+def _connect(directory: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    sock.settimeout(ANSWER_DEADLINE_S)
+    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:  # by descriptor: a socket's path may have 107 bytes, a runtime directory's has what it has
+        sock.connect(f"/proc/self/fd/{descriptor}/{SOCKET_NAME}")
+    except OSError:
+        sock.close()
+        raise
+    finally:
+        os.close(descriptor)
+    return sock
+
+
+def start_keeper(lab: str, directory: Path) -> None:
+    """Execute a keeper inside the lab's sandbox. Its socket listens when this returns; it answers once it adopted."""
+    ids = sandbox.id_map()
+    history = sandbox.history_directory(lab)
+    if os.getuid() == 0 and ids.first_uid is not None:
+        for path in (directory, history):
+            os.chown(path, ids.first_uid, ids.first_uid)
+    directory_descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    history_descriptor = os.open(history, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    log = os.open(directory / "keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        path = directory / SOCKET_NAME
+        path.unlink(missing_ok=True)
+        listener.bind(f"/proc/self/fd/{directory_descriptor}/{SOCKET_NAME}")
+        path.chmod(0o600)
+        listener.listen(64)
+        settings = {"lab": lab, "listener": 3, "directory": 4, "history": 5, "single_id": ids.single}
+        child = sandbox.execute_inside(
+            lab,
+            [sys.executable, "-I", "-m", "trenza.keeper", json.dumps(settings)],
+            keep={3: listener.fileno(), 4: directory_descriptor, 5: history_descriptor},
+            log=log,
+            environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
+        )
+        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+            raise KeeperError("the keeper cannot enter the sandbox", hint=_log_tail(directory))
+    finally:
+        listener.close()
+        for descriptor in (directory_descriptor, history_descriptor, log):
+            os.close(descriptor)
+
+
+def _log_tail(directory: Path) -> str | None:
+    try:
+        lines = (directory / "keeper.log").read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return None
+    return lines[-1] if lines else None
+
+
+# ---------------------------------------------------------------- asking
+def converse(
+    channel: Channel, request: Mapping[str, Any], descriptors: Sequence[int] = (), listener: Listener = lambda _: None
+) -> Message:
+    """Send a request; every message before the answer goes to `listener`. Raises RemoteError, or KeeperError."""
+    channel.send({**request, "descriptors": len(descriptors)}, descriptors)
+    while True:
+        try:
+            message = channel.receive()
+        except TimeoutError as error:
+            raise KeeperError(f"the keeper did not answer within {ANSWER_DEADLINE_S:.0f} s") from error
+        except ConnectionError as error:
+            raise KeeperError("the keeper ended before it answered") from error
+        if message is None:
+            raise KeeperError("the keeper ended before it answered", hint="the next command starts another")
+        if isinstance(message, bytes):
+            continue
+        if "error" in message:
+            raise RemoteError(message["error"])
+        if "result" in message:
+            result: Message = message["result"]
+            return result
+        listener(message)
+
+
+def ask(
+    lab: str, request: Mapping[str, Any], descriptors: Sequence[int] = (), listener: Listener = lambda _: None
+) -> Message:
+    """One request to a running lab's keeper."""
+    channel = connect(lab)
+    try:
+        return converse(channel, request, descriptors, listener)
+    finally:
+        channel.close()
+
+
+# ---------------------------------------------------------------- up and down
+@contextmanager
+def _lab_descriptor(directory: str) -> Any:
+    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def up(lab: str, request: Mapping[str, Any], lab_directory: str, listener: Listener = lambda _: None) -> Message:
+    """Bring a lab up, making its sandbox if there is none; all or nothing until the keeper has answered."""
+    missing = [package for program, package in REQUIRED_PROGRAMS.items() if not os.access(program, os.X_OK)]
+    if missing:
+        raise MachineError(f"missing programs: {', '.join(missing)}", hint=f"sudo apt install {' '.join(missing)}")
+    with sandbox.working_on(lab) as directory, _lab_descriptor(lab_directory) as descriptor:
+        if sandbox.holder(lab) is not None:
+            return ask(lab, {**request, "verb": "up"}, [descriptor], listener)
+        _clear(directory)
+        try:
+            lease = sandbox.create(lab, directory)
+            try:
+                start_keeper(lab, directory)
+                channel = Channel(_connect(directory))
+                try:
+                    result = converse(channel, {**request, "verb": "up"}, [descriptor], listener)
+                finally:
+                    channel.close()
+                lease.commit()
+                return result
+            finally:
+                lease.abandon()
+        except BaseException as error:
+            if isinstance(error, KeeperError) and error.hint is None:
+                error.hint = _log_tail(directory)
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
+
+
+def _clear(directory: Path) -> None:
+    """Remove what a lab that ended without `down` left in its directory."""
+    for entry in directory.iterdir():
+        if entry.name not in _KEPT_FILES:
+            entry.unlink(missing_ok=True)
+
+
+def down(lab: str) -> bool:
+    """End a lab and everything in it; False if it was not running."""
+    if not sandbox.lab_directory(lab).exists():
+        return False
+    with sandbox.working_on(lab) as directory:
+        was_running = sandbox.end(lab)
+        shutil.rmtree(directory, ignore_errors=True)
+    return was_running

@@ -1,0 +1,360 @@
+"""The engine: one lab's life from its file to its end."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from trenza.engine.journal import Journal
+from trenza.engine.record import Mode, Record
+from trenza.engine.suggestions import suggest
+from trenza.errors import KernelError, Problem, UsageError
+from trenza.linux.nodes import NodeHandle, Nodes
+from trenza.model.lab import Lab
+from trenza.model.measurements import Measurements
+from trenza.model.names import Interface, NicName, NodeName, bare_name
+from trenza.model.state import Loopback, Node, NodeKind, Process, State, Thing, leans_on, nodes_of, provides
+from trenza.plan.diff import diff
+from trenza.plan.explain import explain
+from trenza.plan.kernel import Kernel
+from trenza.plan.missing import LeftAlone, missing
+from trenza.plan.operations import Operation, Plan, Remove
+from trenza.plan.wanted import wanted_state
+from trenza.spec import Choices, read
+
+MAX_EXPLAINED = 200
+"""Longer plans are journalled by their number of operations only."""
+
+
+class LabNodes(Nodes, Protocol):
+    """What the engine asks of nodes beyond what a kernel does."""
+
+    def forget(self, names: Sequence[NodeName]) -> None: ...
+
+    def is_running(self, process: Process) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What `up` and `plan` are asked: the lab file's bytes, where it lies, and the person's choices."""
+
+    source: bytes
+    file: str
+    directory: str
+    mode: Mode = Mode.FULL
+    profile: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    variants: tuple[str, ...] = ()
+    until: str | None = None
+    language: str = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What `up` did: warnings of the lab file, the plan it performed, and what it left to the person."""
+
+    lab: Lab
+    plan: Plan
+    warnings: tuple[Problem, ...]
+    left_alone: tuple[LeftAlone, ...]
+    fresh: bool
+
+
+class Engine:
+    """One lab on one kernel. `fetch` reads a file that lies below the lab's directory."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        nodes: LabNodes,
+        journal: Journal,
+        record_path: Path,
+        fetch: Callable[[str], bytes],
+        require: Callable[[State], None] = lambda wanted: None,
+    ) -> None:
+        self.kernel = kernel
+        self.nodes = nodes
+        self.journal = journal
+        self.fetch = fetch
+        self._require = require
+        self._record_path = record_path
+        self.record = Record.load(record_path)
+        self._reading: tuple[str, Lab, State, tuple[Problem, ...]] | None = None
+        if self.record is not None:
+            self._read(self.record)
+
+    # ------------------------------------------------------------------ reading
+    def _read(self, record: Record) -> tuple[Lab, State, tuple[Problem, ...]]:
+        """The lab and the state it wants; read once as long as neither file nor choices change."""
+        choices = Choices(
+            profile=record.profile,
+            parameters=record.parameters,
+            variants=tuple(record.variants),
+            until=record.until,
+            start=record.mode is Mode.START,
+        )
+        digest = hashlib.blake2b(repr((record.source, choices)).encode()).hexdigest()
+        if self._reading is not None and self._reading[0] == digest:
+            return self._reading[1:]
+        reading = read(record.source, record.file, choices)
+        sources = {file.source for node in reading.lab.nodes for file in node.files if file.source is not None}
+        contents = {source: self.fetch(source) for source in sorted(sources)}
+        wanted = wanted_state(reading.lab, contents)
+        self._reading = (digest, reading.lab, wanted, reading.problems)
+        return self._reading[1:]
+
+    @property
+    def lab(self) -> Lab:
+        """The lab as last read."""
+        return self._current()[0]
+
+    @property
+    def wanted(self) -> State:
+        """What the file wants, and the containers that were launched by hand."""
+        return self._with_launched(self._current()[1])
+
+    def _current(self) -> tuple[Lab, State, tuple[Problem, ...]]:
+        if self.record is None:
+            raise UsageError("nothing was built yet")
+        return self._read(self.record)
+
+    def _with_launched(self, wanted: State) -> State:
+        if self.record is None or not self.record.launched:
+            return wanted
+        extra: list[Thing] = []
+        for name, host in self.record.launched.items():
+            if NodeName(host) in wanted.nodes:
+                extra += _bare_container(NodeName(name), NodeName(host))
+        return State.of([*wanted, *extra])
+
+    # ------------------------------------------------------------------ up and plan
+    def plan(self, request: Request | None = None) -> tuple[Plan, tuple[LeftAlone, ...]]:
+        """What `up` would do now, and what it would leave to the person. Changes nothing."""
+        record = self._record_for(request)
+        _, wanted, _ = self._read(record)
+        return self._plan(record.mode, self._with_launched(wanted))
+
+    def _plan(self, mode: Mode, wanted: State) -> tuple[Plan, tuple[LeftAlone, ...]]:
+        observed = self.kernel.observe(wanted)
+        if mode is not Mode.FULL:
+            return missing(observed, wanted)
+        launched = set() if self.record is None else set(self.record.launched)
+        return diff(observed, keeping(wanted, observed, launched)), ()
+
+    def up(self, request: Request | None, done: Callable[[Operation, int, int], None]) -> Outcome:
+        """Make the lab as its file says (or, without a request, as it was started); `done(operation, number, of)`.
+
+        Raises LabFileError, MachineError before anything is built, KernelError in the middle.
+        """
+        fresh = self.record is None
+        record = self._record_for(request)
+        if self.record is not None and request is not None:
+            _refuse_another(self.record, record)
+        lab, wanted, warnings = self._read(record)
+        if fresh or self.record is None or self.record.source != record.source:
+            self._require(wanted)
+        if self.record is not None:
+            record.launched, record.restarts = self.record.launched, self.record.restarts
+            record.began_s = self.record.began_s
+        else:
+            record.began_s = time.time()
+        if record != self.record:
+            self.record = record
+            record.save(self._record_path)
+        plan, left_alone = self._plan(record.mode, self._with_launched(wanted))
+        self.perform(plan, done)
+        return Outcome(lab, plan, warnings, left_alone, fresh)
+
+    def _record_for(self, request: Request | None) -> Record:
+        if request is None:
+            if self.record is None:
+                raise UsageError("nothing was built yet")
+            return self.record
+        return Record(
+            lab="",
+            source=request.source,
+            file=request.file,
+            directory=request.directory,
+            mode=request.mode,
+            language=request.language,
+            profile=request.profile,
+            parameters=dict(request.parameters),
+            variants=list(request.variants),
+            until=request.until,
+        )
+
+    def perform(self, plan: Plan, done: Callable[[Operation, int, int], None] = lambda *_: None) -> None:
+        """Perform a plan; each operation becomes an event."""
+        number = 0
+
+        def count(operation: Operation) -> None:
+            nonlocal number
+            number += 1
+            done(operation, number, len(plan))
+
+        lines = explain(plan) if len(plan) <= MAX_EXPLAINED else []
+        try:
+            self.kernel.perform(plan, count)
+        except KernelError as error:
+            self.journal.say("error", "", error.message)
+            raise
+        if plan:
+            self.journal.say("built", "", f"{len(plan)} operations", operations=lines)
+
+    # ------------------------------------------------------------------ nodes by hand
+    def launch(self, host: NodeName, name: str) -> NodeName:
+        """Start a bare container in a host: the template root, only lo. Raises UsageError if that cannot be meant."""
+        alive = self.nodes.alive()
+        full = NodeName(f"{host}/{name}")
+        if host not in alive or alive[host].node.kind is not NodeKind.HOST:
+            raise UsageError(f"{host} is not a running host", hint=_running_hosts(alive.values()))
+        if not name or not all(c.isascii() and (c.isalnum() or c == "-") for c in name) or name.startswith("-"):
+            raise UsageError(f"{name!r} cannot name a container: use letters, digits and hyphens")
+        if full in alive or full in self.wanted.nodes:
+            raise UsageError(f"{full} is already there", hint=f"trenza start {full}" if full not in alive else None)
+        assert self.record is not None
+        self.record.launched[full] = host
+        self.record.save(self._record_path)
+        self._bring(_bare_container(full, host))
+        self.journal.say("launch", full, f"{full} launched")
+        return full
+
+    def _bring(self, things: Iterable[Thing]) -> None:
+        expected = State.of(things)
+        observed = self.kernel.observe(expected)
+        self.perform(diff(observed, State.of([*observed, *expected])))
+
+    def start(self, name: NodeName) -> None:
+        """Start a node that was stopped, with all that the lab gives it."""
+        if name in self.nodes.alive():
+            raise UsageError(f"{name} is already running")
+        wanted = self.wanted
+        if name not in wanted.nodes:
+            raise UsageError(f"unknown node {name}")
+        host = wanted.nodes[name].host
+        if host is not None and host not in self.nodes.alive():
+            raise UsageError(f"{host}, the host of {name}, is stopped", hint=f"trenza start {host}")
+        family = {name, *(node.name for node in wanted.nodes.values() if node.host == name)}
+        observed = self.kernel.observe(wanted)
+        there = {key for thing in observed for key in provides(thing)} | {
+            key for thing in wanted if nodes_of(thing) & family for key in provides(thing)
+        }
+        mine = [
+            thing
+            for thing in wanted
+            if nodes_of(thing) & family and all(key in there for key in (*thing.stands_on(), *leans_on(thing)))
+        ]
+        self.perform(missing(observed, State.of([*mine]))[0])
+        self.journal.say("start", name, f"{name} started")
+
+    def stop(self, name: NodeName) -> None:
+        """Stop a node: its processes end, its veths vanish, what it wrote stays for the next start."""
+        handle = self.nodes.alive().get(name)
+        if handle is None:
+            raise UsageError(f"{name} is not running")
+        self.kernel.perform(_removal(handle.node))
+        self.journal.say("stop", name, f"{name} stopped")
+
+    def remove(self, name: NodeName) -> None:
+        """Stop a node and delete what it wrote; a launched one is no longer part of the lab."""
+        handle = self.nodes.alive().get(name)
+        if handle is not None:
+            self.kernel.perform(_removal(handle.node))
+        elif name not in self.wanted.nodes:
+            raise UsageError(f"unknown node {name}")
+        assert self.record is not None
+        family = [name, *(NodeName(node) for node, host in self.record.launched.items() if host == name)]
+        self.nodes.forget(family)
+        for node in family:
+            self.record.launched.pop(node, None)
+        self.record.save(self._record_path)
+        self.journal.say("rm", name, f"{name} removed")
+
+    # ------------------------------------------------------------------ looking
+    def resolve(self, name: str) -> NodeName:
+        """A node by full name, or by its bare name where that is unique. Raises UsageError with a suggestion."""
+        names = set(self.nodes.alive()) | set(self.wanted.nodes)
+        if NodeName(name) in names:
+            return NodeName(name)
+        matching = sorted(node for node in names if bare_name(node) == name)
+        if len(matching) == 1:
+            return matching[0]
+        if matching:
+            raise UsageError(f"{name} is ambiguous: {', '.join(matching)}")
+        raise UsageError(f"unknown node {name!r}", hint=suggest(name, [*names, *map(bare_name, names)], sorted(names)))
+
+    def measure(self, nodes: Collection[NodeName] | None = None) -> Measurements:
+        return self.kernel.measure(nodes)
+
+    def restarted(self, process: Process) -> int:
+        """Count a restart of a service, on disk before it takes effect; returns how many there were before."""
+        assert self.record is not None
+        key = f"{process.node} {process.name}"
+        before = self.record.restarts.get(key, 0)
+        self.record.restarts[key] = before + 1
+        self.record.save(self._record_path)
+        return before
+
+
+def _running_hosts(handles: Iterable[NodeHandle]) -> str:
+    hosts = sorted(handle.node.name for handle in handles if handle.node.kind is NodeKind.HOST)
+    return f"hosts that run: {', '.join(hosts)}" if hosts else "no host runs"
+
+
+def _bare_container(name: NodeName, host: NodeName) -> list[Thing]:
+    node = Node(name, NodeKind.CONTAINER, host, bare_name(name))
+    return [node, Loopback(Interface(name, NicName("lo")))]
+
+
+def _removal(node: Node) -> Plan:
+    """The plan that removes one node and whatever stands on it."""
+    return (Remove(node),)
+
+
+def keeping(wanted: State, observed: State, launched: Collection[str]) -> State:
+    """What the file wants and, untouched, all that the person made on containers she launched herself.
+
+    What stands on a kept thing is kept too: the host's end of a veth into a launched container keeps its address.
+    """
+    if not launched:
+        return wanted
+    kept: dict[Any, Thing] = {}
+    keys: set[Any] = set()
+    changed = True
+    while changed:
+        changed = False
+        for thing in observed:
+            if thing.key in kept or thing.key in wanted.things:
+                continue
+            if nodes_of(thing) & set(launched) or any(key in keys for key in thing.stands_on()):
+                kept[thing.key] = thing
+                keys |= set(provides(thing))
+                changed = True
+    return State.of([*kept.values(), *wanted])
+
+
+def _refuse_another(running: Record, asked: Record) -> None:
+    if running.file != asked.file:
+        raise UsageError(
+            f"a lab of this name already runs from another file:\n  running: {running.file}\n  asked:   {asked.file}",
+            hint="`trenza down` it first, or give the second one another name with `trenza up --as NAME`",
+        )
+    if (running.mode, running.until) != (asked.mode, asked.until):
+        raise UsageError(
+            f"this lab was started {_how(running)}; you ask for it {_how(asked)}",
+            hint="`trenza up --reset` rebuilds it as asked; `trenza up` alone keeps it as it was started",
+        )
+
+
+def _how(record: Record) -> str:
+    match record.mode:
+        case Mode.FULL:
+            return "in full"
+        case Mode.START:
+            return "with --start"
+        case Mode.UNTIL:
+            return f"with --until {record.until}"

@@ -1,0 +1,58 @@
+"""What must outlive a keeper: which lab this is, how it was started, what people launched, how often services died."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+
+class Mode(StrEnum):
+    """FULL labs are as the file says, everything extra goes; in START and UNTIL labs the person's work is hers."""
+
+    FULL = "full"
+    START = "start"
+    UNTIL = "until"
+
+
+@dataclass(slots=True)
+class Record:
+    """One running lab. `source` is the lab file's bytes, `file` the name to show, `directory` where it lies."""
+
+    lab: str
+    source: bytes
+    file: str
+    directory: str
+    mode: Mode
+    language: str = "en"
+    profile: str | None = None
+    parameters: dict[str, str] = field(default_factory=dict)
+    variants: list[str] = field(default_factory=list)
+    until: str | None = None
+    launched: dict[str, str] = field(default_factory=dict)
+    """Containers launched by hand: full name to host."""
+    restarts: dict[str, int] = field(default_factory=dict)
+    """How often a service (`node name`) was restarted."""
+    began_s: float = 0.0
+
+    def save(self, path: Path) -> None:
+        """Write it whole or not at all."""
+        fields: dict[str, Any] = asdict(self)
+        fields["source"] = base64.b64encode(self.source).decode()
+        temporary = path.with_suffix(".new")
+        temporary.write_text(json.dumps(fields))
+        temporary.rename(path)
+
+    @staticmethod
+    def load(path: Path) -> Record | None:
+        """The record at `path`, or None if nothing was ever built."""
+        try:
+            fields = json.loads(path.read_text())
+        except FileNotFoundError:
+            return None
+        fields["source"] = base64.b64decode(fields["source"])
+        fields["mode"] = Mode(fields["mode"])
+        return Record(**fields)

@@ -1,0 +1,634 @@
+"""The keeper's requests: each verb of the wire is a method, and the engine does the work."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import errno
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trenza.engine.engine import Engine, Request
+from trenza.engine.journal import Journal
+from trenza.engine.record import Mode
+from trenza.engine.view import (
+    addresses_view,
+    fdb_view,
+    name_macs,
+    neighbours_view,
+    nodes_view,
+    routes_view,
+    services_view,
+    stp_view,
+)
+from trenza.errors import KernelError, TrenzaError, UsageError
+from trenza.keeper.connection import Connection, problem_as_json
+from trenza.keeper.door import Doors
+from trenza.keeper.supervise import Supervisor
+from trenza.keeper.terminal import CommandLines, resize
+from trenza.linux import beneath
+from trenza.linux.doctor import missing_for, requirements
+from trenza.linux.doctor.probe import MachineProbe
+from trenza.linux.inside import MAX_PLACED_BYTES, CommandRefused, InitClient, SandboxNodes
+from trenza.linux.kernel import LinuxKernel
+from trenza.linux.netns import Home
+from trenza.linux.probes import Pair, unanswered
+from trenza.model.names import NodeName
+from trenza.model.state import NodeKind, Process, State
+from trenza.plan.explain import explain, explain_left_alone
+from trenza.plan.operations import Change, Create, Remove
+from trenza.theory import convergence_s, reachable_pairs
+from trenza.wire import Message
+
+_PROGRESS_EVERY_S = 0.1
+MAX_WAITED_PAIRS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a keeper is started: descriptors of its listening socket, of the lab's directory and of its history's."""
+
+    lab: str
+    listener: int
+    directory: int
+    history: int
+    single_id: bool
+
+
+class Keeper:
+    """One lab's keeper. `run` serves until the sandbox ends."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        directory = Path(f"/proc/self/fd/{settings.directory}")
+        self.history = Path(f"/proc/self/fd/{settings.history}")
+        self.home = Home()
+        self.nodes = SandboxNodes(directory / "nodes.json", single_id=settings.single_id)
+        self.kernel = LinuxKernel(self.nodes)
+        self.journal = Journal(self.history / "journal.jsonl")
+        self._lab_directory = -1
+        self.engine = Engine(self.kernel, self.nodes, self.journal, directory / "lab.json", self._fetch, self._require)
+        self._busy = asyncio.Lock()
+        self._loop = asyncio.get_running_loop()
+        self.supervisor = Supervisor(self.engine, self.nodes, self.home, self._run_quietly)
+        self.doors = Doors(self.nodes, self._serve_door)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._verbs: dict[str, Callable[[Connection, Message], Awaitable[None]]] = {
+            "up": self._up, "plan": self._plan, "show": self._show, "exec": self._exec, "launch": self._launch,
+            "start": self._start, "stop": self._stop, "rm": self._remove, "restart": self._restart,
+            "get": self._get, "put": self._put, "events": self._events, "history": self._history,
+            "capture": self._capture, "graph": self._graph, "nodes": self._nodes, "ping": self._ping,
+        }  # fmt: skip
+
+    async def run(self) -> None:
+        """Adopt what is there, then serve."""
+        listener = socket.socket(fileno=self.settings.listener)
+        listener.setblocking(False)
+        if self.engine.record is not None:
+            self.supervisor.watch()
+            self.doors.open()
+            self.journal.say("keeper", "", "a new keeper adopted the lab")
+        while True:
+            sock, _ = await self._loop.sock_accept(listener)
+            if not _is_ours(sock):
+                sock.close()
+                continue
+            self._spawn(self._serve(Connection(sock, self._loop)))
+
+    def _spawn(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, connection: Connection) -> None:
+        """One request of one connection. The task root: whatever fails is reported to the client and the journal."""
+        try:
+            message = await connection.receive()
+            if not isinstance(message, dict):
+                return
+            handler = self._verbs.get(str(message.get("verb")))
+            if handler is None:
+                raise UsageError(f"this keeper does not know {message.get('verb')!r}")
+            await handler(connection, message)
+        except TrenzaError as error:
+            connection.send_error(error)
+        except Exception as error:
+            self.journal.say("error", "", f"{type(error).__name__}: {error}")
+            print_traceback()
+            connection.send({"error": {"code": "internal", "exit": 1, "hint": "see keeper.log in the lab's directory",
+                                       "message": f"trenza failed: {type(error).__name__}: {error}"}})  # fmt: skip
+        finally:
+            await connection.close()
+
+    # ------------------------------------------------------------------ what the engine needs
+    def _fetch(self, source: str) -> bytes:
+        """A file below the lab's directory; no link and no `..` leads out of it."""
+        try:
+            if self._lab_directory < 0:
+                assert self.engine.record is not None
+                self._lab_directory = os.open(self.engine.record.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            descriptor = beneath.open_beneath(self._lab_directory, source, os.O_RDONLY)
+        except OSError as error:
+            why = "it leads out of the lab's directory" if error.errno == errno.EXDEV else error.strerror
+            raise UsageError(f"files: from: {source}: {why}") from error
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read(MAX_PLACED_BYTES)
+
+    def _require(self, wanted: State) -> None:
+        """Name everything that this machine lacks for a lab, before anything is built."""
+        missing_for(requirements(wanted), MachineProbe())
+
+    # ------------------------------------------------------------------ up, plan
+    def _request(self, message: Message) -> Request:
+        """The request as typed; with `keep`, the way the lab was started stays."""
+        source, file, directory = base64.b64decode(message["source"]), message["file"], message["directory"]
+        record = self.engine.record
+        if message.get("keep") and record is not None:
+            return Request(
+                source,
+                file,
+                directory,
+                record.mode,
+                record.profile,
+                record.parameters,
+                tuple(record.variants),
+                record.until,
+                message.get("language") or "en",
+            )
+        return Request(
+            source=source,
+            file=file,
+            directory=directory,
+            mode=Mode(message["mode"]),
+            profile=message.get("profile"),
+            parameters=message.get("parameters") or {},
+            variants=tuple(message.get("variants") or ()),
+            until=message.get("until"),
+            language=message.get("language") or "en",
+        )
+
+    def _take_lab_directory(self, connection: Connection, message: Message) -> None:
+        for descriptor in connection.take_descriptors(message.get("descriptors", 0)):
+            if self._lab_directory >= 0:
+                os.close(self._lab_directory)
+            self._lab_directory = descriptor
+
+    async def _up(self, connection: Connection, message: Message) -> None:
+        self._take_lab_directory(connection, message)
+        request = self._request(message) if "source" in message else None
+        async with self._busy:
+            began = time.monotonic()
+            last = began
+
+            def done(operation: object, number: int, of: int) -> None:
+                nonlocal last
+                now = time.monotonic()
+                if now - last > _PROGRESS_EVERY_S:
+                    last = now
+                    connection.send({"progress": {"done": number, "of": of}})
+
+            outcome = self.engine.up(request, done)
+            self.supervisor.watch()
+            self.doors.open()
+            processes = [thing for thing in self.engine.wanted if isinstance(thing, Process)]
+            unready = await self.supervisor.unready(processes)
+        wanted = self.engine.wanted
+        for each in unready:
+            self.journal.say("service", each.process.node, f"{each.process.name}: {each.reason}")
+        counts = {"created": 0, "changed": 0, "removed": 0}
+        for operation in outcome.plan:
+            match operation:
+                case Create():
+                    counts["created"] += 1
+                case Change():
+                    counts["changed"] += 1
+                case Remove():
+                    counts["removed"] += 1
+        kinds = [node.kind for node in wanted.nodes.values()]
+        assert self.engine.record is not None
+        result: Message = {
+            "lab": outcome.lab.name,
+            "title": dict(outcome.lab.title),
+            "fresh": outcome.fresh,
+            **counts,
+            "lines": explain(outcome.plan, message.get("language") or "en") if not outcome.fresh else [],
+            "left_alone": explain_left_alone(outcome.left_alone, message.get("language") or "en"),
+            "warnings": [problem_as_json(problem) for problem in outcome.warnings],
+            "hosts": kinds.count(NodeKind.HOST),
+            "containers": kinds.count(NodeKind.CONTAINER),
+            "switches": kinds.count(NodeKind.SWITCH),
+            "nodes": sorted(wanted.nodes)[:50],
+            "mode": self.engine.record.mode.value,
+            "converges_s": convergence_s(wanted),
+            "unready": [
+                {"node": one.process.node, "service": one.process.name, "reason": one.reason, "output": one.output}
+                for one in unready
+            ],
+            "seconds": time.monotonic() - began,
+        }
+        if message.get("wait") and not unready:
+            result["silent_pairs"] = await self._await_pairs(connection, message.get("deadline_s"))
+        connection.send({"result": result})
+
+    async def _await_pairs(self, connection: Connection, deadline_s: float | None) -> list[list[str]]:
+        """Until every pair that theory says can talk has exchanged a packet; the pairs that did not."""
+        expected = self.kernel.observe(self.engine.wanted)
+        pairs = [Pair(source, destination) for source, destination in reachable_pairs(expected)]
+        if len(pairs) > MAX_WAITED_PAIRS:
+            step = len(pairs) / MAX_WAITED_PAIRS
+            pairs = [pairs[int(index * step)] for index in range(MAX_WAITED_PAIRS)]
+        limit_s = deadline_s if deadline_s is not None else 2 * convergence_s(expected) + 10
+        until = time.monotonic() + limit_s
+        netns = {name: handle.netns for name, handle in self.nodes.alive().items()}
+        while pairs and time.monotonic() < until and not connection.closed.is_set():
+            pairs = list(unanswered(self.home, netns, pairs, deadline_s=min(0.25, until - time.monotonic())))
+            if pairs:
+                connection.send({"progress": {"waiting": len(pairs)}})
+            await asyncio.sleep(0)
+        return [[pair.source, str(pair.destination)] for pair in pairs]
+
+    async def _plan(self, connection: Connection, message: Message) -> None:
+        self._take_lab_directory(connection, message)
+        request = self._request(message) if "source" in message else None
+        async with self._busy:
+            plan, left_alone = self.engine.plan(request)
+        lines = explain(plan, message.get("language") or "en")
+        alone = explain_left_alone(left_alone, message.get("language") or "en")
+        connection.send({"result": {"lines": lines, "operations": len(plan), "left_alone": alone}})
+
+    # ------------------------------------------------------------------ nodes by hand
+    async def _launch(self, connection: Connection, message: Message) -> None:
+        async with self._busy:
+            name = self.engine.launch(self.engine.resolve(message["host"]), message["name"])
+            self.doors.open()
+        connection.send({"result": {"node": name}})
+
+    async def _start(self, connection: Connection, message: Message) -> None:
+        async with self._busy:
+            name = self.engine.resolve(message["node"])
+            self.engine.start(name)
+            self.supervisor.watch()
+            self.doors.open()
+        connection.send({"result": {"node": name}})
+
+    async def _stop(self, connection: Connection, message: Message) -> None:
+        async with self._busy:
+            name = self.engine.resolve(message["node"])
+            self.engine.stop(name)
+            self.doors.open()
+        connection.send({"result": {"node": name}})
+
+    async def _restart(self, connection: Connection, message: Message) -> None:
+        async with self._busy:
+            name = self.engine.resolve(message["node"])
+            if name in self.nodes.alive():
+                self.engine.stop(name)
+            self.engine.start(name)
+            self.supervisor.watch()
+            self.doors.open()
+        connection.send({"result": {"node": name}})
+
+    async def _remove(self, connection: Connection, message: Message) -> None:
+        async with self._busy:
+            name = self.engine.resolve(message["node"])
+            self.engine.remove(name)
+            self.doors.open()
+        connection.send({"result": {"node": name}})
+
+    async def _serve_door(self, host: NodeName, connection: Connection) -> None:
+        """A request from inside a host: only for that host's own containers."""
+        try:
+            message = await connection.receive()
+            if not isinstance(message, dict):
+                return
+            verb = str(message.get("verb"))
+            if verb == "ls":
+                alive = self.nodes.alive()
+                known = {**self.engine.wanted.nodes, **{name: handle.node for name, handle in alive.items()}}
+                containers = [
+                    {
+                        "name": name.split("/", 1)[1],
+                        "state": "running" if name in alive else "stopped",
+                        "pid": alive[name].pid_in_host if name in alive else None,
+                    }
+                    for name, node in sorted(known.items())
+                    if node.host == host
+                ]
+                connection.send({"result": {"containers": containers}})
+                return
+            name = str(message.get("name"))
+            if "/" in name:
+                host_given, _, name = name.partition("/")
+                if host_given != host:
+                    raise UsageError(f"from {host} one sees only its own containers, not {host_given}'s")
+            if verb == "launch":
+                await self._launch(connection, {"host": host, "name": name})
+            elif verb in ("start", "stop", "restart", "rm"):
+                full = NodeName(f"{host}/{name}")
+                if full not in self.engine.wanted.nodes and full not in self.nodes.alive():
+                    raise UsageError(f"{host} has no container {name!r}")
+                await self._verbs[verb](connection, {"node": full})
+            else:
+                raise UsageError(f"{verb!r} is not known inside a host", hint="ls, launch, start, stop, restart, rm")
+        except TrenzaError as error:
+            connection.send_error(error)
+        finally:
+            await connection.close()
+
+    # ------------------------------------------------------------------ looking
+    async def _nodes(self, connection: Connection, message: Message) -> None:
+        connection.send({"result": {"nodes": sorted({*self.engine.wanted.nodes, *self.nodes.alive()})}})
+
+    async def _ping(self, connection: Connection, message: Message) -> None:
+        connection.send({"result": {"lab": self.settings.lab, "pid": os.getpid()}})
+
+    async def _show(self, connection: Connection, message: Message) -> None:
+        only = [self.engine.resolve(name) for name in message.get("nodes") or ()]
+        wanted, alive = self.engine.wanted, self.nodes.alive()
+        scope = only or None
+        measured = self.kernel.measure(scope)
+        record = self.engine.record
+        assert record is not None
+        result: Message = {"lab": self.engine.lab.name, "mode": record.mode.value, "file": record.file}
+        what = message.get("what") or "nodes"
+        match what:
+            case "nodes":
+                result["nodes"] = nodes_view(wanted, alive, measured, scope)
+                running = {
+                    (thing.node, thing.name): self.nodes.pid_of_process(thing)
+                    for thing in wanted
+                    if isinstance(thing, Process)
+                }
+                services = services_view(wanted, running, record.restarts)
+                result["services"] = [one for one in services if scope is None or one["node"] in scope]
+            case "links":
+                result["links"] = [
+                    {"node": node["name"], **nic}
+                    for node in nodes_view(wanted, alive, measured, scope)
+                    for nic in node["nics"]
+                ]
+            case "addresses":
+                result["addresses"] = addresses_view(measured)
+            case "routes":
+                result["routes"] = routes_view(measured)
+            case "neighbours":
+                everything = measured if scope is None else self.kernel.measure(None)
+                result["neighbours"] = name_macs(neighbours_view(measured), everything)
+            case "fdb":
+                everything = measured if scope is None else self.kernel.measure(None)
+                result["fdb"] = name_macs(fdb_view(measured), everything)
+            case "stp":
+                result["stp"] = stp_view(measured)
+            case _:
+                raise UsageError(f"cannot show {what!r}")
+        connection.send({"result": result})
+
+    async def _graph(self, connection: Connection, message: Message) -> None:
+        from trenza.plan.graph import mermaid
+
+        observed = self.kernel.observe(self.engine.wanted)
+        connection.send({"result": {"text": mermaid(observed, self.engine.lab.name)}})
+
+    async def _events(self, connection: Connection, message: Message) -> None:
+        kinds = set(message.get("kinds") or ())
+        for event in self.journal.past():
+            if not kinds or event["kind"] in kinds:
+                connection.send({"event": event})
+        if message.get("follow"):
+            stop = self.journal.listen(
+                lambda event: connection.send({"event": event.as_json()}) if not kinds or event.kind in kinds else None
+            )
+            try:
+                await connection.closed.wait()
+            finally:
+                stop()
+        else:
+            await connection.drained()
+            connection.send({"result": {}})
+
+    async def _history(self, connection: Connection, message: Message) -> None:
+        node = self.engine.resolve(message["node"]) if message.get("node") else None
+        lines = []
+        path = self.history / "sessions.jsonl"
+        if path.exists():
+            for text in path.read_text(errors="replace").splitlines():
+                try:
+                    line = json.loads(text)
+                except ValueError:
+                    continue  # cut by a crash
+                if node is None or line["node"] == node:
+                    lines.append(line)
+        connection.send({"result": {"lines": lines}})
+
+    def _record_line(self, node: NodeName, line: str, status: int) -> None:
+        record = {"time": time.time(), "node": node, "status": status, "line": line}
+        try:
+            with (self.history / "sessions.jsonl").open("a") as file:
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        except OSError as error:
+            self.journal.say("error", node, f"a command line was not recorded: {error.strerror}")
+
+    # ------------------------------------------------------------------ files
+    async def _get(self, connection: Connection, message: Message) -> None:
+        node = self.engine.resolve(message["node"])
+        read = self.nodes.read(node, message["path"])
+        if read is None:
+            raise UsageError(f"{node} has no file {message['path']}")
+        connection.send({"result": {"content": base64.b64encode(read[0]).decode(), "mode": read[1]}})
+
+    async def _put(self, connection: Connection, message: Message) -> None:
+        node = self.engine.resolve(message["node"])
+        self.nodes.write(node, message["path"], base64.b64decode(message["content"]), mode=message["mode"])
+        connection.send({"result": {"node": node}})
+
+    # ------------------------------------------------------------------ commands in nodes
+    async def _run_quietly(self, node: str, argv: tuple[str, ...]) -> int:
+        """Run a command in a node, its output nowhere; its status."""
+        client = InitClient()
+        try:
+            client.ask({"do": "exec", "node": node, "argv": list(argv)})
+            return await self._exit_of(client)
+        except KernelError:
+            return 125
+        finally:
+            client.close()
+
+    async def _exit_of(self, client: InitClient) -> int:
+        done: asyncio.Future[int] = self._loop.create_future()
+
+        def arrived() -> None:
+            if not done.done():
+                try:
+                    done.set_result(int(client.receive()[0]["exit"]))
+                except TrenzaError as error:
+                    done.set_exception(error)
+
+        self._loop.add_reader(client.fileno(), arrived)
+        try:
+            return await done
+        finally:
+            self._loop.remove_reader(client.fileno())
+
+    async def _exec(self, connection: Connection, message: Message) -> None:
+        descriptors = connection.take_descriptors(message.get("descriptors", 0))
+        client = InitClient()
+        try:
+            node = self.engine.resolve(message["node"])
+            tty = bool(message.get("tty"))
+            record = bool(message.get("record"))
+            request: Message = {
+                "do": "exec",
+                "node": node,
+                "argv": message["argv"],
+                "env": {**(message.get("env") or {}), **({"TRENZA_RECORD": "1"} if tty and record else {})},
+                "cwd": message.get("cwd"),
+                "user": message.get("user"),
+                "tty": tty,
+            }
+            try:
+                answer, received = client.ask(request, () if tty else descriptors)
+            except CommandRefused:
+                raise
+            except KernelError as error:
+                hint = f"trenza start {node}" if error.errno == errno.ESRCH else None
+                refused = CommandRefused(error.message, errno=error.errno, hint=hint)
+                raise refused from error
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+            if tty:
+                status = await self._relay(connection, client, answer["pid"], received[0], message, node)
+            else:
+                status = await self._await_command(connection, client, answer["pid"])
+            if record and not tty:
+                self._record_line(node, " ".join(message["argv"]), status)
+            connection.send({"result": {"status": status if status >= 0 else 128 - status}})
+        finally:
+            client.close()
+
+    async def _await_command(self, connection: Connection, client: InitClient, pid: int) -> int:
+        """Wait for a command, passing on the signals that the client sends; a client that goes takes it along."""
+        exit_status = self._loop.create_task(self._exit_of(client))
+        try:
+            while not exit_status.done():
+                incoming = self._loop.create_task(connection.receive())
+                await asyncio.wait({exit_status, incoming}, return_when=asyncio.FIRST_COMPLETED)
+                if exit_status.done():
+                    incoming.cancel()
+                    break
+                said = incoming.result()
+                if said is None:
+                    return 129  # closing our connection to pid 1 hangs the command up
+                if isinstance(said, dict) and "signal" in said:
+                    _signal_session(pid, int(said["signal"]))
+            return exit_status.result()
+        finally:
+            exit_status.cancel()
+
+    async def _relay(
+        self, connection: Connection, client: InitClient, pid: int, pty: int, message: Message, node: NodeName
+    ) -> int:
+        """Carry a terminal between a client and a pty until the command ends or the client goes."""
+        resize(pty, *message.get("size", (24, 80)))
+        os.set_blocking(pty, False)
+        lines = CommandLines()
+        closed = asyncio.Event()
+
+        def output() -> None:
+            try:
+                data = os.read(pty, 1 << 16)
+            except BlockingIOError:
+                return
+            except OSError:  # EIO: the last process of the terminal is gone
+                data = b""
+            if not data:
+                self._loop.remove_reader(pty)
+                closed.set()
+                return
+            shown, typed = lines.feed(data)
+            for line in typed:
+                self._record_line(node, line.line, line.status)
+            if shown:
+                connection.send(shown)
+
+        async def input_() -> None:
+            while (said := await connection.receive()) is not None:
+                if isinstance(said, bytes):
+                    await _write_all(self._loop, pty, said)
+                elif "resize" in said:
+                    resize(pty, *said["resize"])
+
+        self._loop.add_reader(pty, output)
+        typing = self._loop.create_task(input_())
+        exit_status = self._loop.create_task(self._exit_of(client))
+        try:
+            await asyncio.wait({typing, exit_status}, return_when=asyncio.FIRST_COMPLETED)
+            if not exit_status.done():
+                return 129  # the client went; closing pty and connection hangs the shell up
+            try:
+                async with asyncio.timeout(1):
+                    await closed.wait()
+            except TimeoutError:
+                pass  # something in the background still holds the terminal
+            return exit_status.result()
+        finally:
+            self._loop.remove_reader(pty)
+            typing.cancel()
+            exit_status.cancel()
+            os.close(pty)
+
+    # ------------------------------------------------------------------ captures
+    async def _capture(self, connection: Connection, message: Message) -> None:
+        from trenza.keeper.capturing import capture
+
+        await capture(self.engine, self.nodes, connection, message)
+
+
+async def _write_all(loop: asyncio.AbstractEventLoop, descriptor: int, data: bytes) -> None:
+    """Write to a pty that may be full: its reader has stopped, and so do we until it reads."""
+    while data:
+        try:
+            data = data[os.write(descriptor, data) :]
+        except BlockingIOError:
+            writable = asyncio.Event()
+            loop.add_writer(descriptor, writable.set)
+            try:
+                await writable.wait()
+            finally:
+                loop.remove_writer(descriptor)
+        except OSError:
+            return
+
+
+def _signal_session(pid: int, number: int) -> None:
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _is_ours(sock: socket.socket) -> bool:
+    """Whether the peer is the lab's owner: uid 0 of the sandbox, or (for labs of root) an id outside of it."""
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    uid = int.from_bytes(credentials[4:8], sys.byteorder)
+    return uid in (0, 65534)
+
+
+def print_traceback() -> None:
+    import traceback
+
+    traceback.print_exc()
+
+
+async def serve(settings: Settings) -> None:
+    """Run a keeper until its sandbox ends."""
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    await Keeper(settings).run()

@@ -1,0 +1,160 @@
+"""Supervision of declared processes: when they count as ready, and what happens when they end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from trenza.engine.engine import Engine
+from trenza.errors import KernelError
+from trenza.linux import beneath
+from trenza.linux.inside import SandboxNodes
+from trenza.linux.netns import Home
+from trenza.linux.probes import connects
+from trenza.model.state import Process, Restart
+
+_POLL_S = 0.02
+_MAX_BACKOFF_S = 10.0
+LOG_TAIL_BYTES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Unready:
+    """A service that did not become ready: why, and the last it said."""
+
+    process: Process
+    reason: str
+    output: str
+
+
+def backoff_s(restarts: int) -> float:
+    """How long to wait before restart number `restarts` + 1: 0.1 s doubling up to 10 s."""
+    return float(min(_MAX_BACKOFF_S, 0.1 * 2 ** min(restarts, 16)))
+
+
+class Supervisor:
+    """Watches the declared processes of one lab through pidfds; `run` executes a command in a node."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        nodes: SandboxNodes,
+        home: Home,
+        run: Callable[[str, tuple[str, ...]], Awaitable[int]],
+    ) -> None:
+        self._engine = engine
+        self._nodes = nodes
+        self._home = home
+        self._run = run
+        self._watched: dict[tuple[str, str], tuple[int, int]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._restarts: set[asyncio.Task[None]] = set()
+
+    def watch(self) -> None:
+        """Watch every declared process that runs and is not watched yet."""
+        for process in self._declared():
+            pid = self._nodes.pid_of_process(process)
+            key = (process.node, process.name)
+            if pid is None or self._watched.get(key, (0, 0))[0] == pid:
+                continue
+            self._forget(key)
+            try:
+                descriptor = os.pidfd_open(pid)
+            except ProcessLookupError:
+                self._ended(process, pid)
+                continue
+            self._watched[key] = (pid, descriptor)
+            self._loop.add_reader(descriptor, self._ended, process, pid)
+
+    def _declared(self) -> list[Process]:
+        return [thing for thing in self._engine.wanted if isinstance(thing, Process)]
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        known = self._watched.pop(key, None)
+        if known is not None:
+            self._loop.remove_reader(known[1])
+            os.close(known[1])
+
+    def _ended(self, process: Process, pid: int) -> None:
+        key = (process.node, process.name)
+        if self._watched.get(key, (pid, 0))[0] == pid:
+            self._forget(key)
+        if process.node not in self._nodes.alive() or process not in self._declared():
+            return
+        self._engine.journal.say("service", process.node, f"{process.name} ended", service=process.name, state="dead")
+        if process.restart is Restart.NO:
+            return
+        before = self._engine.restarted(process)
+        task = self._loop.create_task(self._restart(process, backoff_s(before)))
+        self._restarts.add(task)
+        task.add_done_callback(self._restarts.discard)
+
+    async def _restart(self, process: Process, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        if process.node not in self._nodes.alive() or process not in self._declared():
+            return
+        if self._nodes.is_running(process):
+            return
+        try:
+            self._nodes.start(process)
+        except KernelError as error:
+            self._engine.journal.say("service", process.node, f"{process.name} cannot be restarted: {error.message}")
+            return
+        self._engine.journal.say(
+            "service", process.node, f"{process.name} restarted", service=process.name, state="running"
+        )
+        self.watch()
+
+    # ------------------------------------------------------------------ readiness
+    async def unready(self, processes: list[Process]) -> list[Unready]:
+        """Wait for all of them at once, each to its own deadline; those that did not become ready."""
+        results = await asyncio.gather(*(self._await_ready(process) for process in processes))
+        return [result for result in results if result is not None]
+
+    async def _await_ready(self, process: Process) -> Unready | None:
+        until = self._loop.time() + process.ready.deadline_s
+        while True:
+            if await self._is_ready(process):
+                return None
+            if self._nodes.pid_of_process(process) is None and process.restart is Restart.NO:
+                return Unready(process, "it ended", self.last_output(process))
+            if self._loop.time() >= until:
+                return Unready(process, f"not ready after {process.ready.deadline_s:g} s", self.last_output(process))
+            await asyncio.sleep(_POLL_S)
+
+    async def _is_ready(self, process: Process) -> bool:
+        ready = process.ready
+        handle = self._nodes.alive().get(process.node)
+        if handle is None or handle.pid is None:
+            return False
+        if ready.tcp is not None:
+            return connects(self._home, handle.netns, ready.tcp)
+        if ready.file is not None:
+            with beneath.root_of(handle.pid) as root:
+                try:
+                    os.close(beneath.open_in_root(root, ready.file, os.O_PATH))
+                except OSError:
+                    return False
+            return True
+        if ready.log is not None:
+            return ready.log in self.last_output(process, limit_bytes=1 << 20)
+        if ready.command is not None:
+            return await self._run(process.node, ready.command) == 0
+        return self._nodes.pid_of_process(process) is not None
+
+    def last_output(self, process: Process, *, limit_bytes: int = LOG_TAIL_BYTES) -> str:
+        """The end of what the service wrote to its log."""
+        handle = self._nodes.alive().get(process.node)
+        if handle is None or handle.pid is None:
+            return ""
+        try:
+            with beneath.root_of(handle.pid) as root:
+                descriptor = beneath.open_in_root(root, f"/var/log/{process.name}.log", os.O_RDONLY | os.O_NONBLOCK)
+            with os.fdopen(descriptor, "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                file.seek(max(0, size - limit_bytes))
+                return file.read(limit_bytes).decode(errors="replace")
+        except OSError:
+            return ""
