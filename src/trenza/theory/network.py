@@ -1,0 +1,290 @@
+"""Layer 3: how a state forwards packets, node by node, as its routes, addresses and sysctls say.
+
+What is left out, so that the prediction is a lower bound: firewalls, reverse-path filters, ARP answered for another
+interface's address, learnt tunnel destinations, IPv6 link-local addresses (the kernel makes them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from trenza.model.names import Interface, NicName, NodeName
+from trenza.model.state import (
+    Address,
+    Bridge,
+    FdbEntry,
+    IpAddress,
+    IpInterface,
+    Loopback,
+    Route,
+    RouteType,
+    State,
+    Sysctl,
+    Vxlan,
+)
+from trenza.theory.segments import End, Segments, link_ends
+
+TTL_HOPS = 64
+"""Linux's default; a packet that needs more routers does not arrive."""
+
+FORWARDING_SYSCTLS: Mapping[int, str] = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
+CONNECTED_METRICS: Mapping[int, int] = {4: 0, 6: 256}
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A node that a packet reaches: the address that was asked for on the segment, and the interface that has it."""
+
+    node: NodeName
+    ip: IpAddress
+    interface: Interface
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """The way of a packet: the nodes after the sender, and the first thing wrong (None: it arrives)."""
+
+    hops: tuple[Hop, ...]
+    wrong: str | None = None
+
+    @property
+    def arrives(self) -> bool:
+        return self.wrong is None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A node that can exchange packets with an address of another."""
+
+    source: NodeName
+    target: NodeName
+    ip: IpAddress
+
+
+@dataclass(slots=True)
+class _Router:
+    """What one node knows: its routes by version, prefix length and network bits; its own addresses; its sysctls."""
+
+    routes: dict[int, dict[int, dict[int, Route]]] = field(default_factory=lambda: {4: {}, 6: {}})
+    lengths: dict[int, list[int]] = field(default_factory=lambda: {4: [], 6: []})
+    addresses: dict[NicName, list[IpInterface]] = field(default_factory=dict)
+    own: set[IpAddress] = field(default_factory=set)
+    forwards: set[int] = field(default_factory=set)
+
+    def add(self, route: Route) -> None:
+        """Note a route; of two to one network the smaller metric counts."""
+        version, length = route.to.version, route.to.prefixlen
+        by_network = self.routes[version].get(length)
+        if by_network is None:
+            by_network = self.routes[version][length] = {}
+            self.lengths[version] = sorted(self.routes[version], reverse=True)
+        bits = int(route.to.network_address) >> (route.to.max_prefixlen - length)
+        known = by_network.get(bits)
+        if known is None or route.metric < known.metric:
+            by_network[bits] = route
+
+    def find_route(self, to: IpAddress) -> Route | None:
+        """The route with the longest prefix."""
+        number, width = int(to), to.max_prefixlen
+        for length in self.lengths[to.version]:
+            found = self.routes[to.version][length].get(number >> (width - length))
+            if found is not None:
+                return found
+        return None
+
+    def source(self, dev: NicName, towards: IpAddress) -> IpAddress | None:
+        """The address that a packet leaving by `dev` carries: on the next hop's subnet, else of `dev`, else any."""
+        version = towards.version
+        on_dev = [address for address in self.addresses.get(dev, ()) if address.version == version]
+        for address in on_dev:
+            if towards in address.network:
+                return address.ip
+        if on_dev:
+            return on_dev[0].ip
+        others = (one.ip for addresses in self.addresses.values() for one in addresses if one.version == version)
+        return next(others, None)
+
+
+class Network:
+    """A state, ready to be asked who can talk to whom. Making it is linear; a question costs its hops."""
+
+    def __init__(self, state: State) -> None:
+        self._ends: Mapping[Interface, End] = link_ends(state)
+        self._segments = Segments(state, self._ends)
+        self._routers: dict[NodeName, _Router] = {name: _Router() for name in state.nodes}
+        self._holders: dict[IpAddress, list[Interface]] = {}
+        self._destinations: dict[Interface, set[IpAddress]] = {}
+        for thing in state:
+            self._note(thing)
+        self._join_tunnels()
+
+    def _note(self, thing: object) -> None:
+        match thing:
+            case Address(interface, address):
+                self._note_address(interface, address)
+            case Route(node=node):
+                self._routers[node].add(thing)
+            case Sysctl(node, name, value):
+                for version, forwarding in FORWARDING_SYSCTLS.items():
+                    if name == forwarding and value != "0":
+                        self._routers[node].forwards.add(version)
+            case Vxlan(interface, remote=remote) if remote is not None:
+                self._destinations.setdefault(interface, set()).add(remote)
+            case FdbEntry(interface, _, destination) if destination is not None:
+                self._destinations.setdefault(interface, set()).add(destination)
+            case _:
+                pass
+
+    def _note_address(self, interface: Interface, address: IpInterface) -> None:
+        end = self._ends.get(interface)
+        up = end is not None and end.up
+        router = self._routers[interface.node]
+        if not up and address.version == 6:
+            return
+        router.own.add(address.ip)  # IPv4 answers for an address even while its interface is down
+        if up:
+            router.addresses.setdefault(interface.nic, []).append(address)
+            metric = CONNECTED_METRICS[address.version]
+            router.add(Route(interface.node, address.network, None, interface.nic, metric))
+            if not isinstance(end, Loopback):
+                self._holders.setdefault(address.ip, []).append(interface)
+
+    def _join_tunnels(self) -> None:
+        """Join the tunnel ends that reach each other; again while that lets further ones do so (tunnels in tunnels)."""
+        tunnels: dict[tuple[int, int], list[Vxlan]] = {}
+        for end in self._ends.values():
+            if isinstance(end, Vxlan) and end.up:
+                tunnels.setdefault((end.vni, end.udp_port), []).append(end)
+        waiting = [
+            (one, other)
+            for group in tunnels.values()
+            for number, one in enumerate(group)
+            for other in group[number + 1 :]
+            if self._names(one, other) and self._names(other, one)
+        ]
+        while waiting:
+            rest = []
+            for one, other in waiting:
+                if self._carries(one, other) and self._carries(other, one):
+                    self._segments.join(one.interface, other.interface)
+                else:
+                    rest.append((one, other))
+            if len(rest) == len(waiting):
+                return
+            waiting = rest
+
+    def _names(self, one: Vxlan, other: Vxlan) -> bool:
+        """Whether a tunnel end has an address of another's node among its destinations."""
+        own = self._routers[other.interface.node].own
+        return one.interface.node != other.interface.node and any(
+            ip in own for ip in self._destinations.get(one.interface, ())
+        )
+
+    def _carries(self, one: Vxlan, other: Vxlan) -> bool:
+        node, far = one.interface.node, other.interface.node
+        if one.local is not None and one.local not in self._routers[node].own:
+            return False
+        return any(
+            ip in self._routers[far].own and (path := self._walk(node, ip)).arrives and path.hops[-1].node == far
+            for ip in self._destinations.get(one.interface, ())
+        )
+
+    # Questions
+
+    def path(self, source: NodeName, to: IpAddress) -> Path:
+        """The way of a packet from a node to an address and, if it arrives, of its answer: the first thing wrong."""
+        there = self._walk(source, to)
+        if not there.arrives or not there.hops:
+            return there
+        answer_to = self._source(source, to)
+        if answer_to is None:
+            return Path(there.hops, f"{source} has no IPv{to.version} address to send from")
+        target = there.hops[-1].node
+        back = self._walk(target, answer_to)
+        if not back.arrives:
+            return Path(there.hops, f"the answer to {answer_to} does not come back: {back.wrong}")
+        if back.hops and back.hops[-1].node != source:
+            return Path(there.hops, f"the answer to {answer_to} goes to {back.hops[-1].node}, which has it too")
+        return there
+
+    def can_talk(self, source: NodeName, to: IpAddress) -> bool:
+        """Whether a packet gets there and its answer back."""
+        return source in self._routers and self.path(source, to).arrives
+
+    def addresses(self) -> Iterator[tuple[Interface, IpAddress]]:
+        """Every address that others could reach, with its interface."""
+        for ip, holders in self._holders.items():
+            for holder in holders:
+                yield holder, ip
+
+    def reachable_pairs(self) -> Iterator[Pair]:
+        """Each node with each address of another that it can exchange packets with. Lazy: their number is quadratic."""
+        addresses = sorted(self.addresses(), key=lambda one: (one[0], one[1].version, int(one[1])))
+        for source in self._routers:
+            for interface, ip in addresses:
+                if interface.node != source and self._meets(source, interface.node, ip):
+                    yield Pair(source, interface.node, ip)
+
+    def _meets(self, source: NodeName, target: NodeName, ip: IpAddress) -> bool:
+        path = self.path(source, ip)
+        return path.arrives and bool(path.hops) and path.hops[-1].node == target
+
+    def _source(self, node: NodeName, to: IpAddress) -> IpAddress | None:
+        router = self._routers[node]
+        route = router.find_route(to)
+        if route is None or route.dev is None:
+            return None
+        return router.source(route.dev, route.via or to)
+
+    def _walk(self, source: NodeName, to: IpAddress) -> Path:
+        """One way only."""
+        hops: list[Hop] = []
+        at = source
+        while True:
+            router = self._routers.get(at)
+            if router is None:
+                return Path(tuple(hops), f"there is no node {at}")
+            if to in router.own:
+                return Path(tuple(hops))
+            if len(hops) >= TTL_HOPS:
+                return Path(
+                    tuple(hops), f"the packet to {to} has passed {TTL_HOPS - 1} routers; its TTL is over at {at}"
+                )
+            if hops and to.version not in router.forwards:
+                return Path(tuple(hops), f"{at} does not forward ({FORWARDING_SYSCTLS[to.version]} is 0)")
+            route = router.find_route(to)
+            if route is None:
+                return Path(tuple(hops), f"{at} has no route to {to}")
+            if route.type is not RouteType.UNICAST or route.dev is None:
+                return Path(tuple(hops), f"{at} refuses {to} (a {route.type} route to {route.to})")
+            dev, ip = Interface(at, route.dev), route.via or to
+            holder = self._find_holder(dev, ip)
+            if holder is None:
+                return Path(tuple(hops), self._silence(dev, ip))
+            hops.append(Hop(holder.node, ip, holder))
+            at = holder.node
+
+    def _find_holder(self, dev: Interface, ip: IpAddress) -> Interface | None:
+        """The interface on the segment of `dev` that answers for an address."""
+        for holder in self._holders.get(ip, ()):
+            if holder.node != dev.node and self._segments.hears(dev, holder):
+                return holder
+        return None
+
+    def _silence(self, dev: Interface, ip: IpAddress) -> str:
+        """Why nobody answers for `ip` at `dev`."""
+        end = self._ends.get(dev)
+        if end is None:
+            return f"{dev.node} has no interface {dev.nic}"
+        if not end.up:
+            return f"{dev} is down"
+        port = None if isinstance(end, Bridge | Loopback) else end.port
+        if port is not None:
+            return f"{dev} is a port of {port.bridge}: what it hears goes to the bridge, not to its own addresses"
+        if not self._segments.has_carrier(dev):
+            return f"{dev} has no carrier: the far end is down"
+        holders = self._holders.get(ip, ())
+        if not holders:
+            return f"nobody has {ip}, which {dev} looks for"
+        return f"{ip} ({holders[0]}) is not on the segment of {dev}"
