@@ -12,19 +12,17 @@ import os
 import posixpath
 import stat
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
+
+from trenza.linux import syscalls
 
 _OPENAT2: Final = 437
 _RESOLVE_NO_MAGICLINKS: Final = 0x02
 _RESOLVE_BENEATH: Final = 0x08
 _RESOLVE_IN_ROOT: Final = 0x10
 _libc = ctypes.CDLL(None, use_errno=True)
-
-Chown = Callable[[int], None]
-"""Gives an open file or directory to the node's root."""
-
 
 def _openat2(directory: int, path: str, flags: int, mode: int, resolve: int) -> int:
     how = struct.pack("QQQ", flags | os.O_CLOEXEC, mode, resolve | _RESOLVE_NO_MAGICLINKS)
@@ -57,7 +55,17 @@ def root_of(pid: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def make_directories(root: int, path: str, own: Chown) -> None:
+@contextmanager
+def acting_as(uid: int) -> Iterator[None]:
+    """Within the block new files belong to `uid`, as the file systems of nodes insist; nothing else changes."""
+    syscalls.act_on_files_as(uid, uid)
+    try:
+        yield
+    finally:
+        syscalls.act_on_files_as(0, 0)
+
+
+def make_directories(root: int, path: str) -> None:
     """Make a directory of the node and its parents where they are missing."""
     done = ""
     for part in [piece for piece in posixpath.normpath("/" + path).split("/") if piece]:
@@ -66,19 +74,18 @@ def make_directories(root: int, path: str, own: Chown) -> None:
             os.mkdir(part, 0o755, dir_fd=parent)
         except FileExistsError:
             pass
-        else:
-            made = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-            own(made)
-            os.close(made)
         finally:
             os.close(parent)
         done += "/" + part
 
 
-def write_file(root: int, path: str, content: bytes, *, mode: int, own: Chown) -> None:
-    """Replace a file of the node, atomically: a reader sees the old bytes or the new ones."""
+def write_file(root: int, path: str, content: bytes, *, mode: int, owner: tuple[int, int] | None = None) -> None:
+    """Replace a file of the node, atomically: a reader sees the old bytes or the new ones.
+
+    `owner` is uid and gid as this process knows them; None leaves it to whom we act as.
+    """
     directory, name = posixpath.split(posixpath.normpath("/" + path))
-    make_directories(root, directory, own)
+    make_directories(root, directory)
     parent = open_in_root(root, directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         temporary = f".{name}.trenza"
@@ -89,7 +96,8 @@ def write_file(root: int, path: str, content: bytes, *, mode: int, own: Chown) -
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
                 file.flush()
-                own(file.fileno())
+                if owner is not None:
+                    os.fchown(file.fileno(), *owner)
                 os.fchmod(file.fileno(), mode)
             os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
         except OSError:

@@ -148,6 +148,11 @@ class SandboxNodes:
         return handle.pid
 
     # ------------------------------------------------------------------ files
+    @property
+    def root_id(self) -> int:
+        """The nodes' root as an id of the sandbox."""
+        return self._first_id
+
     def _ids_of(self, root: int, owner: str) -> tuple[int, int]:
         """An account of the node as ids of the sandbox."""
         if owner in ("root", "0"):
@@ -168,11 +173,10 @@ class SandboxNodes:
     def write(self, node: NodeName, path: str, content: bytes, *, mode: int, owner: str = "root") -> None:
         """Replace a file of a node. Raises KernelError, also when the disk is full; the old file is whole then."""
         with beneath.root_of(self._pid_of(node)) as root:
-            uid, gid = (0, 0) if self._single_id else self._ids_of(root, owner)
+            ids = None if self._single_id else self._ids_of(root, owner)
             try:
-                beneath.write_file(
-                    root, path, content, mode=mode, own=lambda descriptor: os.fchown(descriptor, uid, gid)
-                )
+                with beneath.acting_as(self._first_id):
+                    beneath.write_file(root, path, content, mode=mode, owner=ids)
             except OSError as error:
                 raise KernelError(f"{node}: cannot write {path}: {error.strerror}", errno=error.errno or 0) from error
 
