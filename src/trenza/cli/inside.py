@@ -164,8 +164,11 @@ configure_start = configure_stop = configure_restart = configure_rm = _configure
 def _each(arguments: argparse.Namespace, verb: str, english: str, spanish: str) -> int:
     lab = get_running(arguments.lab)
     for node in arguments.nodes:
-        name = ask(lab, {"verb": verb, "node": node})["node"]
-        put(f"{name} " + tr(english, spanish))
+        done = ask(lab, {"verb": verb, "node": node})
+        put(f"{done['node']} " + tr(english, spanish))
+        for link in done.get("dangling") or ():
+            host = done["node"].partition("/")[0]
+            put(tr(f"  {host}: {link} names nothing any more", f"  {host}: {link} ya no nombra nada"))
     return 0
 
 
@@ -189,12 +192,13 @@ def run_rm(arguments: argparse.Namespace) -> int:
 def configure_history(parser: argparse.ArgumentParser) -> None:
     add_node(parser, nargs="?")
     add_lab(parser)
+    parser.add_argument("--all", action="store_true", help="earlier runs of the lab too")
     add_format(parser)
 
 
 def run_history(arguments: argparse.Namespace) -> int:
     lab = get_running(arguments.lab)
-    lines = ask(lab, {"verb": "history", "node": arguments.node})["lines"]
+    lines = ask(lab, {"verb": "history", "node": arguments.node, "all": arguments.all})["lines"]
     if arguments.format == "json":
         put_json("history", {"lines": lines})
         return 0

@@ -165,6 +165,7 @@ _SHOWERS: dict[str, Callable[[Sequence[Data]], str]] = {
 def configure_events(parser: argparse.ArgumentParser) -> None:
     add_lab(parser)
     parser.add_argument("-F", "-f", "--follow", action="store_true", help="go on as things happen")
+    parser.add_argument("--all", action="store_true", help="earlier runs of the lab too")
     parser.add_argument("--kind", action="append", default=[], help="only this kind (repeatable)")
     parser.add_argument("--format", choices=["text", "json"], default="text", help="text, or JSON lines")
 
@@ -185,8 +186,9 @@ def run_events(arguments: argparse.Namespace) -> int:
 
     channel = connect(get_running(arguments.lab))
     channel.socket.settimeout(None)
+    request = {"verb": "events", "follow": arguments.follow, "kinds": arguments.kind, "all": arguments.all}
     try:
-        converse(channel, {"verb": "events", "follow": arguments.follow, "kinds": arguments.kind}, listener=show)
+        converse(channel, request, listener=show)
     finally:
         channel.close()
     return 0

@@ -282,9 +282,10 @@ class Keeper:
     async def _stop(self, connection: Connection, message: Message) -> None:
         async with self._busy:
             name = self.engine.resolve(message["node"])
+            dangling = [f"/run/netns/{link}" for link in self.nodes.names_of_netns(name)]
             self.engine.stop(name)
             self.doors.open()
-        connection.send({"result": {"node": name}})
+        connection.send({"result": {"node": name, "dangling": dangling}})
 
     async def _restart(self, connection: Connection, message: Message) -> None:
         async with self._busy:
@@ -399,8 +400,9 @@ class Keeper:
 
     async def _events(self, connection: Connection, message: Message) -> None:
         kinds = set(message.get("kinds") or ())
+        since = self._since(message)
         for event in self.journal.past():
-            if not kinds or event["kind"] in kinds:
+            if (not kinds or event["kind"] in kinds) and event["time"] >= since:
                 connection.send({"event": event})
         if message.get("follow"):
             stop = self.journal.listen(
@@ -414,8 +416,13 @@ class Keeper:
             await connection.drained()
             connection.send({"result": {}})
 
+    def _since(self, message: Message) -> float:
+        """When this run of the lab began; 0 to see earlier runs too."""
+        return 0.0 if message.get("all") or self.engine.record is None else self.engine.record.began_s
+
     async def _history(self, connection: Connection, message: Message) -> None:
         node = self.engine.resolve(message["node"]) if message.get("node") else None
+        since = self._since(message)
         lines = []
         path = self.history / "sessions.jsonl"
         if path.exists():
@@ -424,7 +431,7 @@ class Keeper:
                     line = json.loads(text)
                 except ValueError:
                     continue  # cut by a crash
-                if node is None or line["node"] == node:
+                if (node is None or line["node"] == node) and line["time"] >= since:
                     lines.append(line)
         connection.send({"result": {"lines": lines}})
 

@@ -186,6 +186,22 @@ class SandboxNodes:
             read = beneath.read_file(root, path, limit_bytes=MAX_PLACED_BYTES)
         return None if read is None else (read[0], read[1].st_mode & 0o7777)
 
+    def names_of_netns(self, node: NodeName) -> list[str]:
+        """The links in the host's /run/netns that name a container's network namespace through its init's pid."""
+        handle = self.alive().get(node)
+        if handle is None or handle.node.host is None or handle.pid_in_host is None:
+            return []
+        with beneath.root_of(self._pid_of(handle.node.host)) as root:
+            try:
+                directory = beneath.open_in_root(root, "/run/netns", os.O_RDONLY | os.O_DIRECTORY)
+            except OSError:
+                return []
+        try:
+            target = f"/proc/{handle.pid_in_host}/ns/net"
+            return sorted(name for name in os.listdir(directory) if _link_at(directory, name) == target)
+        finally:
+            os.close(directory)
+
     def remove_file(self, file: File) -> None:
         with beneath.root_of(self._pid_of(file.node)) as root:
             beneath.remove_file(root, file.path)
@@ -299,6 +315,13 @@ class SandboxNodes:
                 fields["digest"],
             )
             self._started[process.node, process.name] = _Started(process, item["pid"], item["began"])
+
+
+def _link_at(directory: int, name: str) -> str | None:
+    try:
+        return os.readlink(name, dir_fd=directory)
+    except OSError:
+        return None
 
 
 def _began(pid: int) -> int | None:

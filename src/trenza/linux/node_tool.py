@@ -60,7 +60,9 @@ def main(words: list[str]) -> int:
         print(f"Name: {found[0]['name']}\nState: {str(found[0]['state']).upper()}\nPID: {found[0]['pid'] or '-'}")
         return 0
     if len(words) == 2 and words[0] in ("launch", "start", "stop", "restart", "rm"):
-        ask({"verb": words[0], "name": words[1]})
+        done = ask({"verb": words[0], "name": words[1]})
+        for link in done.get("dangling") or ():
+            print(f"{link} names nothing any more")
         return 0
     print(USAGE, file=sys.stderr)
     return 2
