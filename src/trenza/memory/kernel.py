@@ -175,14 +175,13 @@ class MemoryKernel:
             refuse(errno.EPERM, f"{thing.interface}: its parent {thing.parent} is neither in its node nor in its host")
         if parent.port is not None or parent.kind == "loopback":
             refuse(errno.EBUSY, f"{thing.parent} is a bridge port")
-        if thing.mtu_bytes > parent.mtu_bytes:
-            refuse(errno.EINVAL, f"{thing.interface}: mtu over its parent's {parent.mtu_bytes}")
         self._lay(self._add(thing.interface, "macvlan", thing), parent, thing)
 
     def _lay(self, link: Link, below: Link | None, thing: Vxlan | Macvlan) -> None:
         link.below = below
         if below is not None:
             self.machine.over.add(link)
+            link.mtu_bytes = min(link.mtu_bytes, below.mtu_bytes - link.overhead_bytes)  # Linux does not say so
         _join(link, thing.port)
         link.up = thing.up
 

@@ -82,6 +82,13 @@ class Link:
         return self.mtu_bytes >= MIN_IPV6_MTU_BYTES and not self.disable_ipv6
 
     @property
+    def overhead_bytes(self) -> int:
+        """What a tunnel adds to each packet."""
+        if not isinstance(self.make, Vxlan):
+            return 0
+        return 70 if any(end is not None and end.version == 6 for end in (self.make.local, self.make.remote)) else 50
+
+    @property
     def carrier(self) -> bool:
         match self.kind:
             case "veth":
@@ -102,10 +109,12 @@ class Link:
         self.up = up
 
     def set_mtu(self, mtu_bytes: int) -> None:
+        if mtu_bytes == self.mtu_bytes:
+            return
         if not 68 <= mtu_bytes <= 65536:
             refuse(errno.EINVAL, f"{self.interface}: mtu {mtu_bytes}")
-        if self.kind == "macvlan" and self.below is not None and mtu_bytes > self.below.mtu_bytes:
-            refuse(errno.EINVAL, f"{self.interface}: mtu {mtu_bytes} over its parent's {self.below.mtu_bytes}")
+        if self.below is not None and mtu_bytes > self.below.mtu_bytes - self.overhead_bytes:
+            refuse(errno.EINVAL, f"{self.interface}: mtu {mtu_bytes} over {self.below.interface}'s")
         self.mtu_bytes = mtu_bytes
         if mtu_bytes < MIN_IPV6_MTU_BYTES:
             self.forget_ip(6)

@@ -260,7 +260,10 @@ class _Weaver:
             ports = [self._mtu_bytes(port) for port in self.members.get(interface, ())]
             found = bridge.mtu_bytes or min(ports, default=DEFAULT_MTU_BYTES)
         elif (vxlan := self.vxlans.get(interface)) is not None:
-            found = vxlan.mtu_bytes or self._tunnel_mtu_bytes(interface.node, vxlan)
+            fitting = self._tunnel_mtu_bytes(interface.node, vxlan)
+            found = vxlan.mtu_bytes or fitting
+            if vxlan.dev is not None:
+                found = min(found, fitting)  # Linux allows no more than fits through `dev`
         elif (macvlan := self.macvlans.get(interface)) is not None:
             parent = self._mtu_bytes(macvlan.parent)
             found = min(macvlan.mtu_bytes or parent, parent)  # Linux allows no more than the parent's

@@ -249,7 +249,7 @@ class Network:
                 return Path(tuple(hops))
             if len(hops) >= TTL_HOPS:
                 return Path(
-                    tuple(hops), f"the packet to {to} has passed {TTL_HOPS - 1} routers; its TTL is over at {at}"
+                    tuple(hops), f"the TTL of a packet to {to} is over at {at}, after {TTL_HOPS - 1} routers"
                 )
             if hops and to.version not in router.forwards:
                 return Path(tuple(hops), f"{at} does not forward ({FORWARDING_SYSCTLS[to.version]} is 0)")
