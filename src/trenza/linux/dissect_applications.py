@@ -141,4 +141,5 @@ def find_http_words(payload: bytes) -> str | None:
     """The first line of an HTTP/1 request or answer, or None if this is neither."""
     if not payload.startswith(_HTTP_BEGINNINGS):
         return None
-    return "HTTP " + escaped(payload.split(b"\n", 1)[0].rstrip(b"\r").decode("latin-1"))
+    line = escaped(payload.split(b"\n", 1)[0].rstrip(b"\r").decode("latin-1"))
+    return line if line.startswith("HTTP/") else f"HTTP {line}"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import struct
+from typing import Final
 
-_MAX_TEXT = 80
+_MAX_TEXT: Final = 80
+
+_GROUPS: Final = {b"\xff" * 6: "broadcast", b"\x01\x80\xc2\x00\x00\x00": "all bridges"}
 
 
 class CutShortError(Exception):
@@ -59,8 +62,8 @@ def mac(data: bytes, at: int) -> str:
 def short_mac(data: bytes, at: int) -> str:
     """The MAC address at `at` by its last three octets, which tell a lab's interfaces apart, or a word for a group."""
     octets = part(data, at, 6)
-    if octets == b"\xff" * 6:
-        return "broadcast"
+    if octets in _GROUPS:
+        return _GROUPS[octets]
     if octets[0] & 1:
         return f"multicast …{octets[3:].hex(':')}"
     return f"…{octets[3:].hex(':')}"
