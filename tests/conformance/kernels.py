@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import pytest
+from forked import forked_kernel
 
 from trenza.memory import MemoryKernel
 from trenza.plan.kernel import Kernel
@@ -33,5 +34,5 @@ def _memory() -> Iterator[Kernel]:
 
 CONTESTANTS = [
     Contestant("memory", _memory),
+    Contestant("linux", forked_kernel, places=False, examples=30, marks=(pytest.mark.kernel,)),
 ]
-"""The Linux kernel is to join here, with `marks=(pytest.mark.kernel,)` and a few tens of examples."""

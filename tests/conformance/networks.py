@@ -105,6 +105,8 @@ def _varied(end: E, things: Mapping[Key, Thing], chance: random.Random) -> E:
             node = end.interface.node
             bridges = [one.interface.nic for one in things.values() if isinstance(one, Bridge)]
             bridges = [nic for nic in bridges if link_key(Interface(node, nic)) in things]
+            if isinstance(end, Macvlan):  # a port of what it lies over would be a circle
+                bridges = [nic for nic in bridges if Interface(node, nic) != end.parent]
             port = None if not bridges or chance.random() < 0.3 else BridgePort(chance.choice(bridges))
             carries = any(isinstance(one, Macvlan) and one.parent == end.interface for one in things.values())
             return end if carries and port is not None else replace(end, port=port)
@@ -179,6 +181,10 @@ def _fitted(thing: Thing, state: State) -> Thing:
         parent = _end(thing.parent, state)
         if parent is not None and parent.mtu_bytes < thing.mtu_bytes:
             return replace(thing, mtu_bytes=parent.mtu_bytes)
+    if isinstance(thing, Vxlan) and thing.dev is not None:
+        below = _end(Interface(thing.interface.node, thing.dev), state)
+        if below is not None:
+            return replace(thing, mtu_bytes=min(thing.mtu_bytes, below.mtu_bytes - 50))
     return thing
 
 
@@ -204,7 +210,7 @@ class _Drawing:
             Interface(node.name, name)
             for node in self.nodes
             for name in BRIDGES
-            if self.maybe(40 if name == "br0" else 15)
+            if self.maybe(40 if name == "br0" else 30)
         ]
         for bridge in bridges:
             self._draw_bridge(bridge)
@@ -278,7 +284,11 @@ class _Drawing:
             if self.maybe(25):
                 interface = Interface(node.name, NicName("vx0"))
                 below = [one.nic for one in self.mtus if one.node == node.name and one.nic in NICS]
+                dev = self.one_of((None, *below))
                 mtu_bytes, up = self._note(interface)
+                if dev is not None:  # Linux allows no more than fits through it
+                    mtu_bytes = min(mtu_bytes, self.mtus[Interface(node.name, dev)] - 50)
+                    self.mtus[interface] = mtu_bytes
                 self.tunnels.append(interface)
                 self.made.append(
                     Vxlan(
@@ -288,7 +298,7 @@ class _Drawing:
                         local=self.one_of((None, IPv4Address("10.0.0.1"))),
                         remote=self.one_of((None, IPv4Address("10.0.0.2"))),
                         udp_port=self.one_of((4789, 8472)),
-                        dev=self.one_of((None, *below)),
+                        dev=dev,
                         learning=self.maybe(),
                         mtu_bytes=mtu_bytes,
                         up=up,
@@ -326,7 +336,7 @@ class _Drawing:
             ips = [f"10.{number}.0.77"] + ([f"fd00:{number}::77"] if ipv6 else [])
             mac = derived_mac(self.one_of(("x", "y")), "somebody", "else")
             self.made += [Neighbour(interface, ip_address(ip), mac) for ip in ips]
-        if interface in self.members and self.maybe(30):
+        if interface in self.members and self.maybe(60):
             self.made.append(FdbEntry(interface, derived_mac("static", interface.node, interface.nic)))
         if interface in self.tunnels and self.maybe(50):
             tunnel = State.of(self.made).things[link_key(interface)]

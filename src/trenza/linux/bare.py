@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 
 from trenza.errors import KernelError
+from trenza.linux import syscalls
 from trenza.linux.netns import Home
 from trenza.linux.nodes import NodeHandle
 from trenza.model.names import NodeName
 from trenza.model.state import File, Node, Process, State, Thing
+
+
+def enter_own_namespaces() -> None:
+    """Put this process into a user and a network namespace of its own, as root there; anybody may, and nothing stays.
+
+    The process must have one thread only. There is no way back: fork first.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNET)
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
 
 
 class BareNodes:
@@ -53,6 +68,9 @@ class BareNodes:
             if handle is not None:
                 os.close(handle.netns)
                 self.stop([one.node.name for one in self._handles.values() if one.node.host == name])
+
+    def rename(self, node: Node) -> None:
+        self._handles[node.name] = replace(self._handles[node.name], node=node)
 
     def alive(self) -> Mapping[NodeName, NodeHandle]:
         return dict(self._handles)

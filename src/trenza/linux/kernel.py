@@ -10,14 +10,14 @@ from trenza.errors import KernelError
 from trenza.linux import netns, rtnetlink, sysctl
 from trenza.linux.measure import measurements
 from trenza.linux.netlink import NetlinkSocket, Traffic
-from trenza.linux.nodes import NodeHandle, Nodes
+from trenza.linux.nodes import NodeHandle, Nodes, RenamingNodes
 from trenza.linux.observe import Observer
 from trenza.linux.perform import Run
 from trenza.linux.snapshot import FIRST_INDEX, NodeView, is_veth, veth_pairs
 from trenza.linux.sockets import NodeSockets
 from trenza.linux.words import operation_words
 from trenza.model.measurements import Measurements
-from trenza.model.names import NodeName
+from trenza.model.names import Interface, NodeName
 from trenza.model.state import File, Node, Process, State, Sysctl, Thing
 from trenza.plan.operations import Change, Create, Operation, Plan, Remove
 from trenza.plan.wanted import BORN_SYSCTLS, WATCHED_SYSCTLS
@@ -102,6 +102,11 @@ class LinuxKernel:
             self._unraised.remove(node)
             return True
         return False
+
+    def is_paired(self, interface: Interface) -> bool:
+        views = self._look(links_only=True)
+        link = views[interface.node].by_name.get(interface.nic)
+        return link is not None and (not is_veth(link) or interface in veth_pairs(views, self.sock))
 
     def new_index(self, *nodes: NodeName) -> int:
         if self._next_index is None:
@@ -192,6 +197,8 @@ class LinuxKernel:
                 self._nodes.start(new)
             case Remove(Process() as process):
                 self._nodes.end(process)
+            case Change(Node(), Node() as node) if isinstance(self._nodes, RenamingNodes):
+                self._nodes.rename(node)
             case Change(Node(), Node()):
                 raise KernelError(
                     f"could not {operation_words(operation)}: a running node keeps its hostname",
@@ -223,7 +230,7 @@ class LinuxKernel:
         return {name: self._views[name] for name in handles if name in self._views}
 
     def _sysctls(self, expected: State) -> Iterator[Thing]:
-        handles = self.alive()
+        handles = self._sockets.handles
         others: dict[NodeName, list[str]] = {}
         for thing in expected:
             if isinstance(thing, Sysctl) and thing.name not in WATCHED_SYSCTLS and thing.node in handles:

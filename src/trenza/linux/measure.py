@@ -116,9 +116,9 @@ def _addresses(node: NodeName, sock: NetlinkSocket, names: Mapping[int, NicName]
             case 1 | 3:
                 origin = "kernel"
             case 2:
-                origin = "router advertisement"
+                origin = "ra"
             case _:
-                origin = "configured" if record.flags & _IFA_F_PERMANENT else "leased"
+                origin = "static" if record.flags & _IFA_F_PERMANENT else "dynamic"
         scope = SCOPES.get(record.scope, str(record.scope))
         yield AddressMeasure(Interface(node, nic), f"{record.ip}/{record.prefix_length}", scope, origin)
 

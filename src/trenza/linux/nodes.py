@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from trenza.model.names import NodeName
 from trenza.model.state import File, Node, Process, State, Thing
@@ -58,4 +58,13 @@ class Nodes(Protocol):
 
         processes only while alive.
         """
+        ...
+
+
+@runtime_checkable
+class RenamingNodes(Protocol):
+    """Nodes that can give a living node another hostname; where they cannot, a changed hostname is refused."""
+
+    def rename(self, node: Node) -> None:
+        """Give the living node of this name its new hostname; `alive` tells it from then on."""
         ...

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import ip_interface
 
 from trenza.linux.netlink import NetlinkSocket
-from trenza.linux.perform import default_cost
+from trenza.linux.perform import default_costs
 from trenza.linux.rtnetlink import CENTISECONDS, link_local
 from trenza.linux.rtnetlink_dump import LinkRecord, ip_of, number
 from trenza.linux.snapshot import NodeView, parent_of, veth_pairs
@@ -36,7 +36,6 @@ from trenza.model.state import (
 )
 
 _IFA_F_PERMANENT = 0x80
-_IFA_F_TEMPORARY = 0x01
 _SCOPE_LINK = 253
 _PROTOCOL_KERNEL_LO = 1
 _PROTOCOL_KERNEL_RA = 2
@@ -146,7 +145,8 @@ def _port(interface: Interface, link: LinkRecord, view: NodeView, costs: Mapping
     if not link.master or link.port_kind != "bridge" or link.master not in view.names:
         return None
     cost: int | None = number(link.port.get(3))
-    if cost == default_cost(link.kind) and costs.get(interface) != cost:
+    lower = number(link.data.get(3)) if link.kind == "vxlan" else link.lower
+    if cost in default_costs(link.kind, has_lower=lower != 0) and costs.get(interface) != cost:
         cost = None
     return BridgePort(view.names[link.master], cost, number(link.port.get(2)))
 
@@ -209,7 +209,7 @@ def _given(data: Mapping[int, bytes], *kinds: int) -> IpAddress | None:
 def _addresses(node: NodeName, view: NodeView) -> Iterator[Address]:
     for record in view.addresses:
         nic = view.names.get(record.index)
-        if nic is None or not record.flags & _IFA_F_PERMANENT or record.flags & _IFA_F_TEMPORARY:
+        if nic is None or not record.flags & _IFA_F_PERMANENT:
             continue  # leased, or from a router's advertisement
         if record.protocol in (_PROTOCOL_KERNEL_LO, _PROTOCOL_KERNEL_RA, _PROTOCOL_KERNEL_LL):
             continue

@@ -31,6 +31,7 @@ from trenza.model.state import (
     BridgePort,
     FdbEntry,
     File,
+    Key,
     Loopback,
     Macvlan,
     Neighbour,
@@ -46,18 +47,28 @@ from trenza.model.state import (
     node_key,
 )
 from trenza.plan.operations import Change, Create, Operation, Remove
+from trenza.plan.wanted import MIN_IPV6_MTU_BYTES
 
 _LOOPBACK_INDEX: Final = 1
 _GONE_DEADLINE_S: Final = 3.0
 """How long a name may stay taken by a link whose other end lies in a namespace that the kernel is still freeing."""
 _LINK_GROUP: Final = 1
-_VETH_COST: Final = 2
-_OTHER_COST: Final = 100
+_NO_LINK_LOCAL: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENXIO)
+_WITHOUT_IPV6: Final = (errno.EAFNOSUPPORT,)
+"""What settings for IPv6 answer where it is not: below an MTU of 1280 bytes, or on a kernel without it."""
+_GONE: Final = (errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL)
+"""What a removal may answer: that the thing is not there is what was wanted."""
 
 
-def default_cost(kind: str) -> int:
-    """A bridge port's cost where nobody set one (net/bridge/br_if.c, port_cost): by speed, and 100 for want of one."""
-    return _VETH_COST if kind in ("veth", "macvlan") else _OTHER_COST
+def default_costs(kind: str, *, has_lower: bool) -> tuple[int, ...]:
+    """What a bridge port may cost where nobody set it: by its speed when it joined (net/bridge/br_if.c, port_cost).
+
+    A veth says 10 Gbit/s, which costs 2. A VXLAN over nothing does not know, which costs 100. A macvlan, or a VXLAN
+    with a `dev`, says what the link below says.
+    """
+    if kind == "veth":
+        return (2,)
+    return (2, 100) if has_lower else (100,)
 
 
 class Ground(Protocol):
@@ -76,6 +87,10 @@ class Ground(Protocol):
         ...
 
     def write_sysctl(self, node: NodeName, name: str, value: str) -> None: ...
+
+    def is_paired(self, interface: Interface) -> bool:
+        """Whether this is a veth end whose other end lies in a living node, or no veth at all: it is there to stay."""
+        ...
 
     def new_index(self, *nodes: NodeName) -> int:
         """An ifindex that no link of the lab has, nor any link of these nodes."""
@@ -129,9 +144,7 @@ class Run:
         for interface in self._touched:
             self._flush(interface)
         for node in self._rising.keys() | self._postponed.keys():
-            rises = [
-                Item(rise.place, rtnetlink.set_link(rise.index, up=True)) for rise in self._rising.get(node, ())
-            ]  # fmt: skip
+            rises = [Item(rise.place, rtnetlink.set_link(rise.index, up=True)) for rise in self._rising.get(node, ())]
             self._send(node, rises + self._postponed.get(node, []))
         for interface in self._touched:
             if interface.node in self._rising:
@@ -209,20 +222,31 @@ class Run:
                 raise KernelError(f"could not {operation_words(operation)}: it cannot be changed in place")
 
     def _remove(self, place: int, operation: Remove) -> None:
+        try:
+            node, message = self._removal(operation)
+            self._ground.sock(node)
+        except KernelError as error:
+            if error.errno in _GONE:
+                return
+            raise
+        self._within(place, node, (), (message,), _GONE)
+
+    def _removal(self, operation: Remove) -> tuple[NodeName, bytes]:
+        """Where to send what. Raises KernelError with an errno of _GONE if the interface is not there any more."""
         match thing := operation.thing:
             case Veth(a, _):
-                self._in_node(place, a.interface.node, rtnetlink.delete_link(a.interface.nic))
+                return a.interface.node, rtnetlink.delete_link(a.interface.nic)
             case Bridge() | Vxlan() | Macvlan() | OtherLink():
-                self._in_node(place, thing.interface.node, rtnetlink.delete_link(thing.interface.nic))
+                return thing.interface.node, rtnetlink.delete_link(thing.interface.nic)
             case Address(interface, address):
-                self._in_order(place, interface, rtnetlink.delete_address(self._index(interface), address))
+                return interface.node, rtnetlink.delete_address(self._index(interface), address)
             case Route():
                 dev = 0 if thing.dev is None else self._index(Interface(thing.node, thing.dev))
-                self._in_node(place, thing.node, rtnetlink.delete_route(thing, dev))
+                return thing.node, rtnetlink.delete_route(thing, dev)
             case Neighbour(interface, ip, _):
-                self._in_order(place, interface, rtnetlink.delete_neighbour(self._index(interface), ip))
+                return interface.node, rtnetlink.delete_neighbour(self._index(interface), ip)
             case FdbEntry(interface, mac, to):
-                self._in_order(place, interface, rtnetlink.delete_fdb_entry(self._index(interface), mac, to))
+                return interface.node, rtnetlink.delete_fdb_entry(self._index(interface), mac, to)
             case Loopback() | Sysctl() | Node() | File() | Process():
                 raise KernelError(f"could not {operation_words(operation)}: it cannot be removed")
             case _:
@@ -254,8 +278,9 @@ class Run:
         items = [Item(place, birth)]
         if port is not None:
             # Its peer is still down, so that there is no carrier yet, and no link-local address to prevent.
-            settings = rtnetlink.AS_PLUMBING + (_port_options(port) if _has_options(port) else b"")
-            items.append(Item(place, rtnetlink.set_link(index, settings)))
+            items.append(Item(place, rtnetlink.set_link(index, rtnetlink.as_plumbing(near.mtu_bytes)), _WITHOUT_IPV6))
+            if _has_options(port):
+                items.append(Item(place, rtnetlink.set_link(index, _port_options(port))))
         keys = (link_key(near.interface), link_key(far.interface))
         self._schedule.make(node, keys, needs, items)
         if port is None:
@@ -269,16 +294,11 @@ class Run:
         needs = [link_key(end.interface)]
         up = True if end.up else None
         if end.port is None:
-            messages = [rtnetlink.set_link(index, rtnetlink.AS_NIC, up=up)]
-        else:
-            bridge = Interface(node, end.port.bridge)
-            needs.append(link_key(bridge))
-            membership = rtnetlink.master(self._index(bridge)) + rtnetlink.AS_PLUMBING
-            messages = [rtnetlink.set_link(index, membership)]
-            if end.up or _has_options(end.port):
-                options = _port_options(end.port) if _has_options(end.port) else b""
-                messages.append(rtnetlink.set_link(index, options, up=up))
-        self._within(place, node, needs, messages)
+            self._within(place, node, needs, [rtnetlink.set_link(index, rtnetlink.AS_NIC, up=up)])
+            return
+        self._join(place, end.interface, index, end.mtu_bytes, end.port, needs)
+        if end.up:
+            self._within(place, node, (), [rtnetlink.set_link(index, up=True)])
 
     def _make_bridge(self, place: int, bridge: Bridge) -> None:
         _require_times(bridge)
@@ -301,8 +321,11 @@ class Run:
         index = self._indexes[vxlan.interface] = self._ground.new_index(node)
         needs = list(vxlan.stands_on())
         dev_index = 0 if vxlan.dev is None else self._index(Interface(node, vxlan.dev))
-        birth = Item(place, rtnetlink.new_vxlan(index, vxlan, dev_index))
-        self._schedule.make(node, (link_key(vxlan.interface),), needs, [birth])
+        items = [
+            Item(place, rtnetlink.new_vxlan(index, vxlan, dev_index)),
+            Item(place, rtnetlink.set_link(index, rtnetlink.mtu(vxlan.mtu_bytes))),
+        ]
+        self._schedule.make(node, (link_key(vxlan.interface),), needs, items)
         self._settle_single(place, vxlan, index)
 
     def _make_macvlan(self, place: int, macvlan: Macvlan) -> None:
@@ -318,21 +341,25 @@ class Run:
         """Like `_settle`, of a link that may have carrier at once: its families' settings come before `up`."""
         node = link.interface.node
         needs = [link_key(link.interface)]
-        messages = []
         if link.port is None:
-            messages.append(rtnetlink.set_link(index, rtnetlink.AS_NIC))
+            self._within(place, node, needs, [rtnetlink.set_link(index, rtnetlink.AS_NIC)])
         else:
-            bridge = Interface(node, link.port.bridge)
-            needs.append(link_key(bridge))
-            messages.append(
-                rtnetlink.set_link(index, rtnetlink.master(self._index(bridge)) + rtnetlink.AS_PLUMBING)
-            )  # fmt: skip
-            if _has_options(link.port):
-                messages.append(rtnetlink.set_link(index, _port_options(link.port)))
+            self._join(place, link.interface, index, link.mtu_bytes, link.port, needs)
         if link.up:
-            messages.append(rtnetlink.set_link(index, up=True))
-        self._within(place, node, needs, messages)
+            self._within(place, node, (), [rtnetlink.set_link(index, up=True)])
         self._touched[link.interface] = None
+
+    def _join(
+        self, place: int, interface: Interface, index: int, mtu_bytes: int, port: BridgePort, needs: list[Key]
+    ) -> None:
+        """Make a link that has been a port of nothing so far a port."""
+        bridge = Interface(interface.node, port.bridge)
+        needs.append(link_key(bridge))
+        self._within(place, interface.node, needs, [rtnetlink.set_link(index, rtnetlink.master(self._index(bridge)))])
+        plumbing = rtnetlink.set_link(index, rtnetlink.as_plumbing(mtu_bytes))
+        self._within(place, interface.node, (), [plumbing], _WITHOUT_IPV6)
+        if _has_options(port):
+            self._within(place, interface.node, (), [rtnetlink.set_link(index, _port_options(port))])
 
     def _make_route(self, place: int, route: Route) -> None:
         dev = 0 if route.dev is None else self._index(Interface(route.node, route.dev))
@@ -358,19 +385,23 @@ class Run:
             options += rtnetlink.master(0)
         elif joins and new.port is not None:
             options += rtnetlink.master(self._index(Interface(interface.node, new.port.bridge)))
-            options += rtnetlink.AS_PLUMBING_AGAIN
         if options:
             self._in_order(place, interface, rtnetlink.set_link(index, options))
         if joins and new.port is None:
+            self._in_order(place, interface, rtnetlink.set_link(index, rtnetlink.AS_NIC))
             # Written by sysctl and not by netlink: only so the kernel makes the link-local address at once.
             name = f"net.ipv6.conf.{interface.nic.replace('.', '/')}.addr_gen_mode"
             self._in_order(place, interface, SysctlWrite(name, "0"), tolerated=(errno.ENOENT,))
-        elif joins:
+        elif new.port is not None and (joins or old.mtu_bytes < MIN_IPV6_MTU_BYTES <= new.mtu_bytes):
+            plumbing = rtnetlink.set_link(index, rtnetlink.as_plumbing(new.mtu_bytes))
+            self._in_order(place, interface, plumbing, tolerated=_WITHOUT_IPV6)
             for mac in {old.mac, new.mac}:
                 message = rtnetlink.delete_link_local(index, mac)
-                self._in_order(place, interface, message, tolerated=(errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))
+                self._in_order(place, interface, message, tolerated=_NO_LINK_LOCAL)
         if new.port is not None and (_has_options(new.port) if joins else old.port != new.port):
-            cost = default_cost(kind) if new.port.cost is None and not joins else new.port.cost
+            cost = new.port.cost
+            if cost is None and not joins:
+                cost = default_costs(kind, has_lower=not isinstance(new, Vxlan) or new.dev is not None)[0]
             message = rtnetlink.set_link(index, rtnetlink.port_options(cost, new.port.priority))
             self._in_order(place, interface, message)
         if old.up != new.up:
@@ -407,7 +438,7 @@ class Run:
         self,
         place: int,
         node: NodeName,
-        needs: Sequence[tuple[str, ...]],
+        needs: Sequence[Key],
         payloads: Sequence[bytes | SysctlWrite],
         tolerated: tuple[int, ...] = (),
     ) -> None:
@@ -482,6 +513,8 @@ class Run:
         for interface in interfaces:
             watcher = self._ground.watcher(interface.node, _LINK_GROUP)
             try:
+                if netns.find_index(watcher.fileno(), interface.nic) and self._ground.is_paired(interface):
+                    return False
                 while netns.find_index(watcher.fileno(), interface.nic) is not None:
                     left_s = deadline_s - time.monotonic()
                     if left_s <= 0 or not select.select([watcher], [], [], left_s)[0]:

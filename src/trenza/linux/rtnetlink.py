@@ -26,6 +26,7 @@ from trenza.model.state import (
     RouteType,
     Vxlan,
 )
+from trenza.plan.wanted import MIN_IPV6_MTU_BYTES
 
 NEWLINK: Final = 16
 DELLINK: Final = 17
@@ -79,19 +80,20 @@ _MACVLAN_MODE: Final = {
     MacvlanMode.PASSTHRU: 8,
 }
 
-# IFLA_AF_SPEC, ready made: no IPv6 link-local address of the kernel's own (bridge ports are plumbing), or one as usual;
-# and IPv4 addresses that stay when the first of their subnet goes (promote_secondaries, IPV4_DEVCONF 20).
+# IFLA_AF_SPEC, ready made: no IPv6 link-local address of the kernel's own (bridge ports are plumbing); and IPv4
+# addresses that stay when the first of their subnet goes (promote_secondaries, IPV4_DEVCONF 20).
 _AF_SPEC: Final = 26
-_GENERATE_NONE: Final = attribute(AF_INET6, attribute(8, b"\x01"))
-_GENERATE_EUI64: Final = attribute(AF_INET6, attribute(8, b"\x00"))
 _PROMOTE: Final = attribute(AF_INET, attribute(1, attribute(20, u32(1))))
-AS_PLUMBING: Final = attribute(_AF_SPEC, _GENERATE_NONE)
-AS_PLUMBING_AGAIN: Final = attribute(_AF_SPEC, _PROMOTE + _GENERATE_NONE)
+_AS_PLUMBING: Final = attribute(_AF_SPEC, _PROMOTE + attribute(AF_INET6, attribute(8, b"\x01")))
 AS_NIC: Final = attribute(_AF_SPEC, _PROMOTE)
-AS_NIC_AGAIN: Final = attribute(_AF_SPEC, _PROMOTE + _GENERATE_EUI64)
 
 _ONE_QUEUE: Final = attribute(31, u32(1)) + attribute(32, u32(1))
 """One queue each way: queues take memory and sysfs entries, and a veth's are as many as the machine has CPUs."""
+
+
+def as_plumbing(mtu_bytes: int) -> bytes:
+    """The settings of a bridge port; a link with so small an MTU has no IPv6, and refuses settings for it."""
+    return _AS_PLUMBING if mtu_bytes >= MIN_IPV6_MTU_BYTES else AS_NIC
 
 
 def mac_bytes(mac: Mac) -> bytes:
@@ -205,7 +207,8 @@ def _set_info(index: int, kind: bytes, data: bytes) -> bytes:
 
 
 def new_vxlan(index: int, vxlan: Vxlan, dev_index: int) -> bytes:
-    options = named(vxlan.interface.nic) + address_of_link(vxlan.mac) + mtu(vxlan.mtu_bytes)
+    """A VXLAN, down, without its MTU: given at birth, one too large for `dev` would be made smaller without a word."""
+    options = named(vxlan.interface.nic) + address_of_link(vxlan.mac)
     data = attribute(1, u32(vxlan.vni)) + attribute(15, vxlan.udp_port.to_bytes(2, "big"))
     return _new_link(index, b"vxlan", options, data + _vxlan_options(vxlan, dev_index))
 

@@ -5,6 +5,7 @@ A socket keeps its network namespace alive, so those of nodes that ended are clo
 
 from __future__ import annotations
 
+import errno
 import resource
 from collections.abc import Mapping
 
@@ -50,7 +51,7 @@ class NodeSockets:
         """The living node. Raises KernelError if it is not among those of the last `refresh`."""
         handle = self._handles.get(name)
         if handle is None:
-            raise KernelError(f"{name} is not running")
+            raise KernelError(f"{name} is not running", errno=errno.ESRCH)
         return handle
 
     def sock(self, name: NodeName) -> NetlinkSocket:
@@ -66,6 +67,11 @@ class NodeSockets:
     def listener(self, name: NodeName, *groups: int) -> NetlinkSocket:
         """A new socket that hears multicast groups of the node; whoever asks closes it."""
         return NetlinkSocket(self._home, self.handle(name).netns, groups=groups)
+
+    @property
+    def handles(self) -> Mapping[NodeName, NodeHandle]:
+        """The nodes that lived at the last `refresh`."""
+        return self._handles
 
     @property
     def home(self) -> Home:
