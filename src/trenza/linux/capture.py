@@ -36,6 +36,7 @@ READY: Final = b"ready\n"
 
 _ROUND_FRAMES: Final = 256
 _STANDARD_ERROR: Final = 2
+_USUAL_NIC: Final = "eth0"
 _CAPABILITY_HEADER: Final = (0x20080522).to_bytes(4, sys.byteorder) + bytes(4)
 _NO_CAPABILITIES: Final = bytes(24)
 
@@ -246,7 +247,7 @@ class Capture:
 
 def _format(settings: Settings) -> Format:
     if not settings.pcapng:
-        return SummaryFormat(max(len(f"{one.node}.{one.nic or ''}") for one in settings.sources))
+        return SummaryFormat(max(len(f"{one.node}.{one.nic or _USUAL_NIC}") for one in settings.sources))
     return PcapngFormat(
         [Interface(one.node, one.nic) for one in settings.sources if one.nic is not None],
         expression=settings.expression,

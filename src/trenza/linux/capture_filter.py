@@ -26,7 +26,7 @@ _BPF_RET_K: Final = 6
 _COMPILE_TIMEOUT_S: Final = 10
 
 # Ordinary users' PATH lacks the directories where some distributions keep tcpdump.
-_SEARCH_PATH: Final = os.pathsep.join((os.environ.get("PATH", ""), "/usr/bin", "/usr/sbin", "/sbin", "/usr/local/sbin"))
+SEARCH_PATH: Final = os.pathsep.join((os.environ.get("PATH", ""), "/usr/bin", "/usr/sbin", "/sbin", "/usr/local/sbin"))
 
 # The kernel takes a VLAN tag out of the frame before any filter sees it, and direction is not in the frame at all. Only
 # when compiling for a real interface does libpcap emit the loads that ask the kernel for them (gencode.c).
@@ -46,14 +46,14 @@ class Instruction:
 Program = tuple[Instruction, ...]
 
 
-def compiled(expression: str, snaplen_bytes: int = DEFAULT_SNAPLEN_BYTES) -> Program:
+def compiled(expression: str, snaplen_bytes: int = DEFAULT_SNAPLEN_BYTES, *, search_path: str = SEARCH_PATH) -> Program:
     """The program of a filter expression; it cuts what it accepts to `snaplen_bytes`. Empty: everything.
 
     Raises UsageError with tcpdump's own words for an expression it refuses, MachineError where there is no tcpdump.
     """
     if not expression.strip():
         return (Instruction(_BPF_RET_K, 0, 0, snaplen_bytes),)
-    tcpdump = shutil.which("tcpdump", path=_SEARCH_PATH)
+    tcpdump = shutil.which("tcpdump", path=search_path)
     if tcpdump is None:
         raise MachineError(
             "a capture filter needs tcpdump, which this machine lacks", hint="install the package tcpdump"

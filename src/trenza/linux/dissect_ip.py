@@ -24,6 +24,10 @@ _PROTOCOLS: Final = {
     132: "SCTP",
 }  # fmt: skip
 
+_MULTICAST4: Final = 0xE0
+_MULTICAST6: Final = 0xFF
+_FRESH_TTLS: Final = (64, 255)
+
 _HOP_BY_HOP: Final = 0
 _ROUTING: Final = 43
 _FRAGMENT: Final = 44
@@ -72,7 +76,8 @@ def _ipv4_words(data: bytes, tunnelled: Tunnelled) -> str:
     # Bytes after the packet's own length are Ethernet's padding. An offloaded packet may say 0: then all of it is ours.
     payload = data[header_bytes : total_bytes or None]
     length = (total_bytes or len(data)) - header_bytes
-    notes = _hop_notes(ttl, header_bytes - 20)
+    notes = "" if u8(data, 16) & 0xF0 == _MULTICAST4 else _hop_notes(ttl)
+    notes += f" (options, {header_bytes - 20} bytes)" if header_bytes > 20 else ""
     offset = (fragment & 0x1FFF) * 8
     if offset:
         return f"{source} → {destination} IPv4 fragment id {u16(data, 4)} offset {offset} length {length}{notes}"
@@ -86,7 +91,7 @@ def _ipv6_words(data: bytes, tunnelled: Tunnelled) -> str:
     source, destination = ipv6(data, 8), ipv6(data, 24)
     payload = data[40 : 40 + length] if length else data[40:]
     length = length or len(payload)
-    notes = _hop_notes(hops, 0)
+    notes = "" if u8(data, 24) == _MULTICAST6 else _hop_notes(hops)
     for _ in range(_MAX_HEADERS):
         if protocol in (_HOP_BY_HOP, _ROUTING, _DESTINATION):
             skipped = (u8(payload, 1) + 1) * 8
@@ -104,10 +109,9 @@ def _ipv6_words(data: bytes, tunnelled: Tunnelled) -> str:
     return f"{source} → {destination} IPv6 with more than {_MAX_HEADERS} extension headers"
 
 
-def _hop_notes(ttl: int, options_bytes: int) -> str:
-    """What a lab is about when it differs from the usual: a packet that crossed routers, or carries options."""
-    words = "" if ttl in (64, 255) else f" ttl {ttl}"
-    return words + (f" (options, {options_bytes} bytes)" if options_bytes else "")
+def _hop_notes(ttl: int) -> str:
+    """The TTL where it tells something: that the packet crossed routers, or is not to."""
+    return "" if ttl in _FRESH_TTLS else f" ttl {ttl}"
 
 
 def _carried(protocol: int, source: str, destination: str, payload: bytes, length: int, tunnelled: Tunnelled) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trenza.errors import UsageError
+from trenza.errors import MachineError, UsageError
 from trenza.linux.capture import Settings, Source, command
 from trenza.linux.capture_filter import Instruction, compiled
 from trenza.linux.capture_order import Ordering
@@ -84,3 +85,10 @@ def test_an_expression_is_tcpdumps() -> None:
 def test_an_expression_that_tcpdump_refuses_is_a_usage_error(expression: str) -> None:
     with pytest.raises(UsageError, match="bad capture filter"):
         compiled(expression)
+
+
+def test_a_machine_without_tcpdump_is_told_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(MachineError) as raised:
+        compiled("arp", search_path=str(tmp_path))
+    assert raised.value.hint == "install the package tcpdump"
+    assert raised.value.exit_code == 3
