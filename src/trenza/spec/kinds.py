@@ -1,0 +1,104 @@
+"""Kinds: the vocabulary in which the lab file's format is declared (`trenza.spec.format`).
+
+One declaration serves four readers: decoding (`decode`), merging (`merge`), JSON Schema and the reference (`schema`,
+`reference`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from trenza.spec.report import Hint
+from trenza.spec.tree import Scalar
+
+
+class Wrong(Exception):
+    """A scalar that cannot be what its place wants: a code of the catalogue and what goes into its sentence."""
+
+    def __init__(self, code: str, hint: Hint | None = None, **values: object) -> None:
+        super().__init__(code)
+        self.code = code
+        self.hint = hint
+        self.values = values
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A kind of scalar. `parse` raises Wrong; `what` is a word of the catalogue; `schema` its JSON Schema.
+
+    `verbatim`: text of other languages (shell, config files), in which an unknown `$name` is left alone.
+    """
+
+    what: str
+    parse: Callable[[Scalar], object]
+    schema: Mapping[str, object] = field(default_factory=lambda: {"type": "string"})
+    verbatim: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """A list; `single`: one value may stand for a list of one. Lists that `append` grow by merging, others replace."""
+
+    of: Kind
+    single: bool = False
+    appends: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A mapping from names to values of one kind.
+
+    `listable`: `[a, b]` stands for `{a: {}, b: {}}`; `short`: a scalar stands for `{short: scalar}`.
+    """
+
+    key: Form
+    of: Kind
+    listable: bool = False
+    short: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One key of a record. Of those with the same `group` only one may be given, and a later one replaces."""
+
+    name: str
+    kind: Kind
+    doc: str
+    required: bool = False
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A mapping with known keys.
+
+    Short forms: a scalar stands for `{scalar: …}`, a list for `{sequence: …}`; `switchable`: `true` stands for `{}` and
+    `false` for nothing.
+    """
+
+    name: str
+    doc: str
+    options: Mapping[str, Option]
+    scalar: str | None = None
+    sequence: str | None = None
+    switchable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Anything; kept as written."""
+
+
+Kind = Form | Many | Table | Record | Data
+
+
+def record(
+    name: str,
+    doc: str,
+    *options: Option,
+    scalar: str | None = None,
+    sequence: str | None = None,
+    switchable: bool = False,
+) -> Record:
+    return Record(name, doc, {option.name: option for option in options}, scalar, sequence, switchable)

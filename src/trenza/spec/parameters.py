@@ -1,0 +1,117 @@
+"""Parameters: `$name` and `${name}` in values, filled in from a set of scalars.
+
+A value that is exactly `$name` becomes the parameter's own scalar, type included; inside a longer value its text is
+inserted. `$$` stands for one `$`. In texts of other languages (files, commands) only known names are replaced.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from trenza.spec.kinds import Data, Form, Kind, Many, Record, Table
+from trenza.spec.report import Report, meant
+from trenza.spec.tree import Entry, Mapped, Scalar, Sequence, Tree
+
+_NAME = r"(?:\{(?P<braced>[A-Za-z_][A-Za-z0-9_]*)\}|(?P<bare>[A-Za-z_][A-Za-z0-9_]*))"
+_USE = re.compile(rf"\$\$|\${_NAME}")
+_VERBATIM_USE = re.compile(rf"(?P<escape>\$)?\${_NAME}")
+COPY = "n"
+"""The parameter that holds a copy's own number or word."""
+
+UNTOUCHED = frozenset({"parameters", "profiles"})
+
+
+def is_unfilled(text: str) -> bool:
+    """Whether a value still names a parameter: one that nobody knows, or a copy's own."""
+    return "$" in text and _USE.search(text) is not None
+
+
+class Filling:
+    """One set of parameters, and which of them were used."""
+
+    def __init__(self, known: Mapping[str, Scalar], report: Report, later: frozenset[str] = frozenset()) -> None:
+        """`later`: names to leave as they are, because a later filling knows them."""
+        self.known = known
+        self.later = later
+        self.report = report
+        self.used: set[str] = set()
+
+    def filled(self, kind: Kind | None, tree: Tree) -> Tree:
+        """The tree with its parameters filled in; `kind` tells which texts are of other languages."""
+        match tree:
+            case Scalar():
+                return self._scalar(tree, verbatim=_is_verbatim(kind))
+            case Sequence():
+                below = _item_kind(kind)
+                items = tuple(self.filled(below, item) for item in tree.items)
+                changed = any(new is not old for new, old in zip(items, tree.items, strict=True))
+                return replace(tree, items=items) if changed else tree
+            case Mapped():
+                entries = {
+                    name: Entry(entry.key, self.filled(_entry_kind(kind, name), entry.value))
+                    for name, entry in tree.entries.items()
+                }
+                changed = any(entries[name].value is not entry.value for name, entry in tree.entries.items())
+                return replace(tree, entries=entries) if changed else tree
+
+    def _scalar(self, scalar: Scalar, verbatim: bool) -> Scalar:
+        if "$" not in scalar.text:
+            return scalar
+        whole = _USE.fullmatch(scalar.text)
+        if whole is not None and (name := whole["braced"] or whole["bare"]) in self.known:
+            self.used.add(name)
+            given = self.known[name]
+            return Scalar(given.text, given.plain, scalar.at)
+        pattern = _VERBATIM_USE if verbatim else _USE
+        text = pattern.sub(lambda found: self._inserted(found, scalar, verbatim), scalar.text)
+        return scalar if text == scalar.text else replace(scalar, text=text)
+
+    def _inserted(self, found: re.Match[str], scalar: Scalar, verbatim: bool) -> str:
+        name: str | None = found["braced"] or found["bare"]
+        if name is None:  # `$$`: a dollar, once nobody fills in after us
+            return found[0] if self.later else "$"
+        if name in self.known:
+            self.used.add(name)
+            if verbatim and found["escape"]:
+                return found[0] if self.later else found[0][1:]
+            return self.known[name].text
+        if not verbatim and name not in self.later:
+            self.report.say("E030", scalar.at, meant(name, self.known, "parameters"), name=name)
+        return found[0]
+
+
+def _is_verbatim(kind: Kind | None) -> bool:
+    """Whether a scalar in place of this kind, short forms included, is text of another language."""
+    match kind:
+        case Form():
+            return kind.verbatim
+        case Many():
+            return _is_verbatim(kind.of)
+        case Record() if kind.scalar is not None:
+            return _is_verbatim(kind.options[kind.scalar].kind)
+        case _:
+            return False
+
+
+def _item_kind(kind: Kind | None) -> Kind | None:
+    """The kind of a list's items; short forms of records included, where lists stand for one of their options."""
+    match kind:
+        case Many():
+            return kind.of
+        case Record() if kind.sequence is not None:
+            return _item_kind(kind.options[kind.sequence].kind)
+        case _:
+            return None
+
+
+def _entry_kind(kind: Kind | None, name: str) -> Kind | None:
+    match kind:
+        case Table():
+            return kind.of
+        case Record():
+            option = kind.options.get(name)
+            return None if option is None else option.kind
+        case Many() | Form() | Data() | None:
+            return None
