@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trenza.model.lab import Attachment, Cable, ToBridge, ToHost, ToNat, ToNic, Unplugged
@@ -198,21 +199,28 @@ class _Wirer:
         taken: dict[Interface, Interface] = {}
         for one, other in self.plugs.items():
             at = self.drafts.nodes[one.node].nics[one.nic].place("to")
+            if taken.get(one) == other:
+                continue  # the other NIC said so
             if one == other:
                 self.report.say("E041", at, None, name=one)
                 continue
-            back = self.plugs.get(other)
-            busy: object = back if back not in (None, one) else taken.get(other)
-            if busy in (None, one) and (other in self.wiring.to or other in self.wiring.cable):
-                busy = self.wiring.cable.get(other) or _said_target(self.wiring.to[other])
-            if busy not in (None, one):
+            busy = self._plug_of(other, taken)
+            if busy is not None and self.plugs.get(other) != one:
                 self.report.say("E040", at, ("use_a_switch_between", {}), nic=other, other=busy)
-                continue
-            if taken.get(one, other) != other:
+            elif one in taken:
                 self.report.say("E040", at, ("use_a_switch_between", {}), nic=one, other=taken[one])
-                continue
-            taken[one], taken[other] = other, one
-            self.wiring.to[one], self.wiring.to[other] = ToNic(other), ToNic(one)
+            else:
+                taken[one], taken[other] = other, one
+                self.wiring.to[one], self.wiring.to[other] = ToNic(other), ToNic(one)
+
+    def _plug_of(self, nic: Interface, taken: Mapping[Interface, Interface]) -> object | None:
+        """What a NIC is plugged into by its own words, or by another NIC's."""
+        if (own := self.plugs.get(nic) or taken.get(nic)) is not None:
+            return own
+        if (cable := self.wiring.cable.get(nic)) is not None:
+            return cable
+        target = self.wiring.to.get(nic)
+        return None if target is None else _said_target(target)
 
     def _cables(self) -> None:
         """Give the NICs at cables what their cable's other end is."""
