@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trenza.cli.arguments import add_format, add_lab_file
 from trenza.cli.speech import language, note, put, put_json, table, tr
@@ -86,7 +86,7 @@ def configure_labs(parser: argparse.ArgumentParser) -> None:
 def run_labs(arguments: argparse.Namespace) -> int:
     from trenza.spec import read
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, path in shipped_labs().items():
         lab = read(path.read_bytes(), str(path)).lab
         rows.append(

@@ -37,7 +37,7 @@ from trenza.keeper.terminal import CommandLines, resize
 from trenza.linux import beneath
 from trenza.linux.doctor import missing_for, requirements
 from trenza.linux.doctor.probe import MachineProbe
-from trenza.linux.inside import MAX_PLACED_BYTES, CommandRefused, InitClient, SandboxNodes
+from trenza.linux.inside import MAX_PLACED_BYTES, CommandRefused, SandboxNodes, SpawnerClient
 from trenza.linux.kernel import LinuxKernel
 from trenza.linux.netns import Home
 from trenza.linux.probes import Pair, unanswered
@@ -241,7 +241,7 @@ class Keeper:
     async def _await_pairs(self, connection: Connection, deadline_s: float | None) -> list[list[str]]:
         """Until every pair that theory says can talk has exchanged a packet; the pairs that did not."""
         expected = self.kernel.observe(self.engine.wanted)
-        pairs = [Pair(source, destination) for source, destination in reachable_pairs(expected)]
+        pairs = [Pair(pair.source, pair.ip) for pair in reachable_pairs(expected)]
         if len(pairs) > MAX_WAITED_PAIRS:
             step = len(pairs) / MAX_WAITED_PAIRS
             pairs = [pairs[int(index * step)] for index in range(MAX_WAITED_PAIRS)]
@@ -459,7 +459,7 @@ class Keeper:
     # ------------------------------------------------------------------ commands in nodes
     async def _run_quietly(self, node: str, argv: tuple[str, ...]) -> int:
         """Run a command in a node, its output nowhere; its status."""
-        client = InitClient()
+        client = SpawnerClient()
         try:
             client.ask({"do": "exec", "node": node, "argv": list(argv)})
             return await self._exit_of(client)
@@ -468,7 +468,7 @@ class Keeper:
         finally:
             client.close()
 
-    async def _exit_of(self, client: InitClient) -> int:
+    async def _exit_of(self, client: SpawnerClient) -> int:
         done: asyncio.Future[int] = self._loop.create_future()
 
         def arrived() -> None:
@@ -486,7 +486,7 @@ class Keeper:
 
     async def _exec(self, connection: Connection, message: Message) -> None:
         descriptors = connection.take_descriptors(message.get("descriptors", 0))
-        client = InitClient()
+        client = SpawnerClient()
         try:
             node = self.engine.resolve(message["node"])
             tty = bool(message.get("tty"))
@@ -521,7 +521,7 @@ class Keeper:
         finally:
             client.close()
 
-    async def _await_command(self, connection: Connection, client: InitClient, pid: int) -> int:
+    async def _await_command(self, connection: Connection, client: SpawnerClient, pid: int) -> int:
         """Wait for a command, passing on the signals that the client sends; a client that goes takes it along."""
         exit_status = self._loop.create_task(self._exit_of(client))
         try:
@@ -533,7 +533,7 @@ class Keeper:
                     break
                 said = incoming.result()
                 if said is None:
-                    return 129  # closing our connection to pid 1 hangs the command up
+                    return 129  # closing our connection to the spawner hangs the command up
                 if isinstance(said, dict) and "signal" in said:
                     _signal_session(pid, int(said["signal"]))
             return exit_status.result()
@@ -541,7 +541,7 @@ class Keeper:
             exit_status.cancel()
 
     async def _relay(
-        self, connection: Connection, client: InitClient, pid: int, pty: int, message: Message, node: NodeName
+        self, connection: Connection, client: SpawnerClient, pid: int, pty: int, message: Message, node: NodeName
     ) -> int:
         """Carry a terminal between a client and a pty until the command ends or the client goes."""
         resize(pty, *message.get("size", (24, 80)))

@@ -1,558 +1,133 @@
-"""The sandbox's pid 1: holds the lab's lock and the lease, reaps, and spawns on request. Standard library only.
+"""The sandbox's pid 1: holds the lab's lock and the lease, and reaps. Standard library only.
 
 Executed by `trenza.linux.sandbox` as a fresh, small Python in its own user, pid, mount, network, uts, ipc and cgroup
-namespaces. It builds the template root and enters it, makes the nodes' user namespace, then serves requests on an
-abstract socket of the sandbox's network namespace, which no node shares.
-
-Requests and answers are JSON, one per SEQPACKET message, with descriptors by SCM_RIGHTS:
-
-    {"do": "spawn", "nodes": [{"name", "host", "hostname", "directory"}, …]}   → {"pids": {name: pid}} | {"error", "name"}
-    {"do": "stop", "names": [...], "forget": bool}                          → {"stopped": [...]}
-    {"do": "alive"}                                                         → {"nodes": {name: [pid, pid in host]}}
-    {"do": "exec", "node", "argv", "env", "cwd", "user", "tty", "detach"}   → {"pid"} (+ pty) …later {"exit": status}
-    {"do": "signal", "pid", "signal"}                                       → {}
-
-`exec` takes the caller's descriptors for stdin, stdout and stderr (one to three). A pid is one of the sandbox.
+namespaces. It builds the template root and enters it, forks the spawner (`trenza.linux.spawner`) into a user namespace
+of the nodes' own, and from then on only waits: for the lease to be committed or lost, and for children to reap. When
+it ends, the kernel ends everything in the sandbox.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import gc
 import json
 import os
 import resource
 import select
-import shutil
 import signal
 import socket
-import struct
 import sys
-import termios
-import traceback
-from dataclasses import dataclass, field
-from typing import Any
 
 from trenza.linux import confine, syscalls, template
-from trenza.linux.syscalls import (
-    CLONE_NEWCGROUP,
-    CLONE_NEWIPC,
-    CLONE_NEWNET,
-    CLONE_NEWNS,
-    CLONE_NEWPID,
-    CLONE_NEWUSER,
-    CLONE_NEWUTS,
-)
-
-SOCKET = "\0trenza-init"
-MAX_MESSAGE_BYTES = 160_000
-NODE_NAMESPACES = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP
-ENTERED = (
-    ("user", CLONE_NEWUSER),
-    ("mnt", CLONE_NEWNS),
-    ("net", CLONE_NEWNET),
-    ("uts", CLONE_NEWUTS),
-    ("ipc", CLONE_NEWIPC),
-    ("cgroup", CLONE_NEWCGROUP),
-)
-_CREDENTIALS = struct.Struct("3i")
-_SPAWN_DEADLINE_S = 30.0
+from trenza.linux.spawner import Spawner
+from trenza.linux.syscalls import CLONE_NEWUSER
 
 
-@dataclass(slots=True)
-class _Node:
-    name: str
-    host: str | None
-    directory: str
-    pid: int
-    pidfd: int
+def start_spawner(ready: int, *, single_id: bool) -> int:
+    """Fork the spawner into a user namespace below the sandbox's, confined; its pid.
 
-
-@dataclass(slots=True)
-class _Client:
-    """A connection; `children` maps the pid of what it executes to nothing more than being waited for."""
-
-    sock: socket.socket
-    children: set[int] = field(default_factory=set)
-
-
-class Init:
-    """The state of pid 1: nodes by name, connections, and descriptors of its own namespaces."""
-
-    def __init__(self, *, single_id: bool, lease: int, ready: int) -> None:
-        self.single_id = single_id
-        self.lease = lease
-        self.ready = ready
-        self.nodes: dict[str, _Node] = {}
-        self.clients: dict[int, _Client] = {}
-        self.own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        self.nodes_user_namespace = self._make_nodes_user_namespace()
-        self.wakeup, self.wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self.poll = select.poll()
-
-    def _make_nodes_user_namespace(self) -> int:
-        """A user namespace below the sandbox's whose root is never the caller's id (unless only one id is mapped)."""
-        go_read, go_write = os.pipe()
-        made_read, made_write = os.pipe()
-        child = os.fork()
-        if not child:
-            os.close(go_write)
-            try:
-                syscalls.unshare(CLONE_NEWUSER)
-                os.write(made_write, b"1")
-                os.read(go_read, 1)  # end of file: the parent holds the namespace now
-            finally:
-                os._exit(0)
-        os.close(go_read)
-        os.close(made_write)
-        if os.read(made_read, 1) != b"1":
-            raise OSError(errno.EPERM, "cannot make the nodes' user namespace")
-        line = "0 0 1" if self.single_id else "0 1 65536"
-        for name in ("uid_map", "gid_map"):
-            with open(f"/proc/{child}/{name}", "w") as file:
-                file.write(line)
-        descriptor = os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-        os.close(go_write)
-        os.close(made_read)
-        os.waitpid(child, 0)
-        return descriptor
-
-    # ------------------------------------------------------------------ the loop
-    def serve(self) -> None:
-        """Serve until the lease is lost or somebody kills us."""
-        signal.set_wakeup_fd(self.wakeup_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-        listener.bind(SOCKET)
-        listener.listen(64)
-        for descriptor in (listener.fileno(), self.wakeup, self.lease):
-            self.poll.register(descriptor, select.POLLIN)
-        os.write(self.ready, b"r")
-        os.close(self.ready)
-        while True:
-            for descriptor, _ in self.poll.poll():
-                if descriptor == listener.fileno():
-                    connection, _ = listener.accept()
-                    self.clients[connection.fileno()] = _Client(connection)
-                    self.poll.register(connection.fileno(), select.POLLIN)
-                elif descriptor == self.wakeup:
-                    os.read(self.wakeup, 4096)
-                elif descriptor == self.lease:
-                    self._read_lease()
-                elif descriptor in self.clients:
-                    self._serve_client(self.clients[descriptor])
-            self._reap()
-
-    def _read_lease(self) -> None:
-        """The commit byte, or the end of the command that was to write it: then everything ends with it."""
-        if os.read(self.lease, 1) != b"c":
+    There, root is the sandbox's id 1, a subordinate id of the caller's and never the caller's own (unless only one id
+    is mapped). It writes to `ready` when it serves.
+    """
+    made_read, made_write = os.pipe()
+    mapped_read, mapped_write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.close(mapped_write)
+            syscalls.unshare(CLONE_NEWUSER)
+            os.write(made_write, b"1")
+            if os.read(mapped_read, 1) != b"1":
+                os._exit(1)
+            os.close(made_write)
+            os.close(mapped_read)
+            _become_root(single_id=single_id)
+            confine.confine(pretend_identity=single_id)
+            with open("/proc/self/comm", "w") as file:
+                file.write("trenza-spawner")
+            gc.collect()
+            gc.freeze()  # what is here now stays for ever: collections in forked children must not copy its pages
+            Spawner(single_id=single_id).serve(ready)
+        finally:
             os._exit(1)
-        self.poll.unregister(self.lease)
-        os.close(self.lease)
-        self.lease = -1
+    os.close(made_write)
+    os.close(mapped_read)
+    if os.read(made_read, 1) != b"1":
+        raise OSError(errno.EPERM, "cannot make the nodes' user namespace")
+    for name in ("uid_map", "gid_map"):
+        with open(f"/proc/{child}/{name}", "w") as file:
+            file.write("0 0 1" if single_id else "0 1 65536")
+    os.write(mapped_write, b"1")
+    os.close(mapped_write)
+    os.close(made_read)
+    return child
 
-    def _reap(self) -> None:
+
+def _become_root(*, single_id: bool) -> None:
+    """Root of the nodes' user namespace; a changed uid makes a process undumpable, which hides its own /proc."""
+    if not single_id:
+        os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
+
+
+def wait(lease: int, spawner: int) -> None:
+    """Reap until the lease is lost before it was committed, or the spawner ends: then return, and all ends with us."""
+    wakeup, wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    poll = select.poll()
+    for descriptor in (wakeup, lease):
+        poll.register(descriptor, select.POLLIN)
+    while True:
+        for descriptor, _ in poll.poll():
+            if descriptor == wakeup:
+                os.read(wakeup, 4096)
+            elif os.read(lease, 1) == b"c":
+                poll.unregister(lease)
+            else:
+                return  # end of file: the command that was to commit has ended
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, _ = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
+                break
+            if pid == spawner:
                 return
             if not pid:
-                return
-            for client in list(self.clients.values()):
-                if pid in client.children:
-                    client.children.discard(pid)
-                    self._answer(client, {"exit": os.waitstatus_to_exitcode(status)})
-
-    def _serve_client(self, client: _Client) -> None:
-        descriptors: list[int] = []
-        try:
-            message, descriptors, _, _ = socket.recv_fds(client.sock, MAX_MESSAGE_BYTES, 3)
-            if not message:
-                self._drop(client)
-                return
-            self._handle(client, json.loads(message), descriptors)
-        except (OSError, ValueError, KeyError) as error:
-            self._answer(client, {"error": f"{error}", "errno": getattr(error, "errno", None) or 0})
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
-
-    def _drop(self, client: _Client) -> None:
-        """The other side is gone: what it executed has nobody to answer to."""
-        self.poll.unregister(client.sock.fileno())
-        del self.clients[client.sock.fileno()]
-        client.sock.close()
-        for child in client.children:
-            try:
-                os.killpg(child, signal.SIGHUP)
-            except (ProcessLookupError, PermissionError):
-                continue
-
-    def _answer(self, client: _Client, answer: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
-        try:
-            socket.send_fds(client.sock, [json.dumps(answer).encode()], descriptors)
-        except OSError:
-            return  # it left; its connection reports that by itself
-
-    def _handle(self, client: _Client, request: dict[str, Any], descriptors: list[int]) -> None:
-        match request["do"]:
-            case "spawn":
-                self._answer(client, self._spawn(request["nodes"]))
-            case "stop":
-                self._answer(client, self._stop(request["names"], forget=request["forget"]))
-            case "alive":
-                self._answer(client, {"nodes": {name: self._pids(node) for name, node in self._alive().items()}})
-            case "exec":
-                self._execute(client, request, descriptors)
-            case "signal":
-                os.kill(request["pid"], request["signal"])
-                self._answer(client, {})
-            case other:
-                raise ValueError(f"unknown request {other!r}")
-
-    # ------------------------------------------------------------------ nodes
-    def _alive(self) -> dict[str, _Node]:
-        for name, node in list(self.nodes.items()):
-            if select.select([node.pidfd], [], [], 0)[0]:
-                os.close(node.pidfd)
-                del self.nodes[name]
-        return self.nodes
-
-    @staticmethod
-    def _pids(node: _Node) -> list[int | None]:
-        if node.host is None:
-            return [node.pid, None]
-        try:
-            with open(f"/proc/{node.pid}/status") as status:
-                numbers = next(line for line in status if line.startswith("NSpid:")).split()[1:]
-            return [node.pid, int(numbers[-2])]
-        except (OSError, StopIteration, IndexError):
-            return [node.pid, None]
-
-    def _spawn(self, requests: list[dict[str, Any]]) -> dict[str, Any]:
-        """Start all inits, then wait for all: the work of several overlaps. Hosts come before their containers."""
-        pids: dict[str, int] = {}
-        alive = self._alive()
-        pending: list[dict[str, Any]] = []
-        for request in requests:
-            if request["name"] in alive:
-                return {"error": f"node {request['name']} is already there", "name": request["name"], "errno": 17}
-            pending.append(request)
-        while pending:
-            round_ = [request for request in pending if request["host"] is None or request["host"] in self.nodes]
-            if not round_:
-                name = pending[0]["name"]
-                return {"error": f"{name}: its host {pending[0]['host']} is not there", "name": name, "errno": 2}
-            problem = self._spawn_round(round_, pids)
-            if problem is not None:
-                return problem
-            pending = [request for request in pending if request not in round_]
-        return {"pids": pids}
-
-    def _spawn_round(self, requests: list[dict[str, Any]], pids: dict[str, int]) -> dict[str, Any] | None:
-        reports, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        reports.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        reports.settimeout(_SPAWN_DEADLINE_S)
-        waiting: dict[int, dict[str, Any]] = {}
-        try:
-            for number, request in enumerate(requests):
-                self._fork_node(request, number, child_end)
-                waiting[number] = request
-                while len(waiting) >= 16:  # the socket's queue is short, and two processors gain nothing from more
-                    problem = self._collect(reports, waiting, pids)
-                    if problem is not None:
-                        return problem
-            while waiting:
-                problem = self._collect(reports, waiting, pids)
-                if problem is not None:
-                    return problem
-        finally:
-            reports.close()
-            child_end.close()
-        return None
-
-    def _collect(
-        self, reports: socket.socket, waiting: dict[int, dict[str, Any]], pids: dict[str, int]
-    ) -> dict[str, Any] | None:
-        """One node's report: that it is about to become its init, or why it cannot."""
-        try:
-            message, ancillary, _, _ = reports.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size))
-        except TimeoutError:
-            name = next(iter(waiting.values()))["name"]
-            return {"error": f"{name} did not start within {_SPAWN_DEADLINE_S:.0f} s", "name": name, "errno": 110}
-        report = json.loads(message)
-        request = waiting.pop(report["number"])
-        if "error" in report:
-            return {**report, "name": request["name"]}
-        pid = _CREDENTIALS.unpack(ancillary[0][2])[0]
-        pidfd = os.pidfd_open(pid)
-        name = request["name"]
-        self.nodes[name] = _Node(name, request["host"], request["directory"], pid, pidfd)
-        pids[name] = pid
-        return None
-
-    def _fork_node(self, request: dict[str, Any], number: int, report: socket.socket) -> None:
-        """Fork what becomes the node's init.
-
-        A container's init must be a child of its host's init, or `ps faxu` in the host shows it without parent: a
-        process forked into the host's pid namespace forks again and ends, so that the kernel hands the grandchild to
-        the host's init; that one unshares and forks the container's init, and ends too.
-        """
-        host = request["host"]
-        if host is not None:
-            self._setns_pid_of(self.nodes[host].pid)
-        child = os.fork()
-        if child:
-            if host is not None:
-                syscalls.setns(self.own_pid_namespace, CLONE_NEWPID)
-            return
-        try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            if host is not None and os.fork():
-                os._exit(0)
-            syscalls.setns(self.nodes_user_namespace, CLONE_NEWUSER)
-            self._become_root()
-            syscalls.unshare(NODE_NAMESPACES)
-            if os.fork():
-                os._exit(0)
-            os.setsid()
-            socket.sethostname(request["hostname"])
-            template.build_node_root(f"{template.NODES}/{request['directory']}")
-            _write_own("etc/hostname", request["hostname"] + "\n")
-            with open("/proc/sys/net/ipv4/ping_group_range", "w") as file:
-                file.write("0 0" if self.single_id else "0 65534")
-            confine.confine(pretend_identity=self.single_id)
-            report.send(json.dumps({"number": number}).encode())
-            os.dup2(os.open("/dev/null", os.O_RDWR), 0)
-            os.dup2(0, 1)
-            os.dup2(0, 2)
-            os.closerange(3, 65536)
-            os.execv("/usr/bin/catatonit", ["/sbin/init", "-P"])
-        except BaseException as error:  # whatever it was, pid 1 must hear of it and this child must end
-            text = json.dumps({"number": number, "error": f"{error}", "errno": getattr(error, "errno", None) or 0})
-            report.send(text.encode())
-        finally:
-            os._exit(1)
-
-    def _setns_pid_of(self, pid: int) -> None:
-        descriptor = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            syscalls.setns(descriptor, CLONE_NEWPID)
-        finally:
-            os.close(descriptor)
-
-    def _become_root(self) -> None:
-        """Root of the nodes' user namespace; a changed uid makes a process undumpable, which hides its own /proc."""
-        if not self.single_id:
-            os.setgroups([])
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
-        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
-
-    def _stop(self, names: list[str], *, forget: bool) -> dict[str, Any]:
-        """Kill the inits; the kernel ends everything in their pid namespaces, containers included."""
-        alive = self._alive()
-        doomed = {name for name in alive if name in names or alive[name].host in names}
-        for name in doomed:
-            signal.pidfd_send_signal(alive[name].pidfd, signal.SIGKILL)
-        for name in doomed:
-            select.select([alive[name].pidfd], [], [], 10)
-        if forget:
-            for name in names:
-                directory = name.replace("/", "+")
-                self._forget_directory(directory)
-        return {"stopped": sorted(doomed), "left": sorted(set(self._alive()) & doomed)}
-
-    def _forget_directory(self, directory: str) -> None:
-        """Delete what a node wrote, as the nodes' root, who owns it."""
-        if "/" in directory or directory in ("", ".", ".."):
-            raise ValueError(f"not a node's directory: {directory!r}")
-        child = os.fork()
-        if not child:
-            try:
-                syscalls.setns(self.nodes_user_namespace, CLONE_NEWUSER)
-                self._become_root()
-                shutil.rmtree(f"{template.NODES}/{directory}", ignore_errors=True)
-            finally:
-                os._exit(0)
-        os.waitpid(child, 0)
-
-    # ------------------------------------------------------------------ commands in nodes
-    def _execute(self, client: _Client, request: dict[str, Any], descriptors: list[int]) -> None:
-        node = self._alive().get(request["node"])
-        if node is None:
-            self._answer(client, {"error": f"{request['node']} is not running", "errno": errno.ESRCH})
-            return
-        namespaces = [
-            (os.open(f"/proc/{node.pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind) for name, kind in ENTERED
-        ]
-        receiver, sender = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        try:
-            self._setns_pid_of(node.pid)
-            child = os.fork()
-            if not child:
-                receiver.close()
-                self._become_command(request, namespaces, descriptors, sender)
-            syscalls.setns(self.own_pid_namespace, CLONE_NEWPID)
-            sender.close()
-            receiver.settimeout(_SPAWN_DEADLINE_S)
-            message, ancillary, _, _ = receiver.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size) + 64)
-            self._report_command(client, request, child, message, ancillary)
-        finally:
-            receiver.close()
-            for descriptor, _ in namespaces:
-                os.close(descriptor)
-
-    def _report_command(
-        self, client: _Client, request: dict[str, Any], child: int, message: bytes, ancillary: list[Any]
-    ) -> None:
-        report = json.loads(message) if message else {"error": "the command ended before it began", "errno": 0}
-        pty: tuple[int, ...] = ()
-        pid = child
-        for _level, kind, data in ancillary:
-            if kind == socket.SCM_RIGHTS:
-                pty = tuple(struct.unpack(f"{len(data) // 4}i", data[: len(data) // 4 * 4]))
-            elif kind == socket.SCM_CREDENTIALS:
-                pid = _CREDENTIALS.unpack(data[: _CREDENTIALS.size])[0]
-        if "error" in report:
-            self._answer(client, report)
-            return
-        if not request.get("detach"):
-            client.children.add(child)
-        self._answer(client, {"pid": pid}, pty)
-        for descriptor in pty:
-            os.close(descriptor)
-
-    def _become_command(
-        self,
-        request: dict[str, Any],
-        namespaces: list[tuple[int, int]],
-        descriptors: list[int],
-        report: socket.socket,
-    ) -> None:
-        """In the forked child: enter the node for good and become the command. Never returns."""
-        status = 125
-        try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-            for descriptor, kind in namespaces:
-                syscalls.setns(descriptor, kind)
-                if kind == CLONE_NEWUSER:
-                    self._become_root()
-            if request.get("detach") and os.fork():
-                os._exit(0)  # what stays is adopted by the node's init
-            uid, gid, home, shell = _account(request.get("user") or "root")
-            pty: list[int] = []
-            os.setsid()
-            if request.get("tty"):
-                master, slave = os.openpty()
-                fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-                os.fchown(slave, uid, -1) if not self.single_id else None
-                descriptors = [slave, slave, slave]
-                pty = [master]
-            while len(descriptors) < 3:
-                descriptors.append(os.open("/dev/null", os.O_RDWR))
-            environment = {"PATH": template.PATH, "HOME": home, "USER": request.get("user") or "root", "SHELL": shell,
-                           "LANG": "C.UTF-8", **request.get("env", {})}  # fmt: skip
-            program = _find_program(request["argv"][0], environment["PATH"])
-            os.chdir(request.get("cwd") or (home if os.path.isdir(home) else "/"))
-            if request.get("log"):
-                descriptors = [os.open("/dev/null", os.O_RDWR), *[_open_log(request["log"])] * 2]
-            socket.send_fds(report, [json.dumps({"program": program}).encode()], pty)
-            moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 10) for descriptor in descriptors[:3]]
-            for target, descriptor in enumerate(moved):
-                os.dup2(descriptor, target, inheritable=True)
-            os.closerange(3, 65536)
-            confine.confine(pretend_identity=self.single_id)
-            if uid or gid:
-                os.setgroups([])
-                os.setresgid(gid, gid, gid)
-                os.setresuid(uid, uid, uid)
-            status = 126
-            os.execve(program, request["argv"], environment)
-        except FileNotFoundError as error:
-            status = 127
-            _try_report(
-                report, {"error": f"{request['argv'][0]}: command not found", "errno": error.errno, "status": 127}
-            )
-        except OSError as error:
-            _try_report(
-                report, {"error": f"{request['argv'][0]}: {error.strerror}", "errno": error.errno, "status": 126}
-            )
-        except BaseException:
-            _try_report(report, {"error": traceback.format_exc(limit=2), "errno": 0, "status": 125})
-        finally:
-            os._exit(status)
-
-
-def _try_report(report: socket.socket, text: dict[str, Any]) -> None:
-    try:
-        report.send(json.dumps(text).encode())
-    except OSError:
-        return  # reported already, or nobody listens; the exit status says the rest
-
-
-def _find_program(name: str, path: str) -> str:
-    """The program's path inside the node; raises FileNotFoundError or PermissionError as a shell would."""
-    candidates = [name] if "/" in name else [f"{directory}/{name}" for directory in path.split(":")]
-    refused = None
-    for candidate in candidates:
-        if os.path.isfile(candidate):
-            if os.access(candidate, os.X_OK):
-                return candidate
-            refused = candidate
-    if refused is not None or ("/" in name and os.path.exists(name)):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
-    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
-
-
-def _account(user: str) -> tuple[int, int, str, str]:
-    """uid, gid, home and shell of an account of the node, by name or number."""
-    with open("/etc/passwd", errors="replace") as file:
-        for line in file:
-            fields = line.rstrip("\n").split(":")
-            if len(fields) >= 7 and user in (fields[0], fields[2]):
-                return int(fields[2]), int(fields[3]), fields[5], fields[6]
-    if user.isdigit():
-        return int(user), int(user), "/", "/bin/sh"
-    raise OSError(errno.ENOENT, f"no user {user!r} in the node")
-
-
-def _open_log(path: str) -> int:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-
-
-def _write_own(path: str, text: str) -> None:
-    with open("/" + path, "w") as file:
-        file.write(text)
+                break
 
 
 def main() -> None:
-    """`init SETTINGS`: JSON with workplace, lock, lease, ready (descriptors), single_id, size_bytes, log, tools."""
+    """`init SETTINGS`: JSON with workplace, lock, lease, ready (descriptors), single_id, size_bytes, tools."""
     settings = json.loads(sys.argv[1])
-    lock = settings["lock"]
     try:
-        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(settings["lock"], fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os._exit(75)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    tools = {name: open(path, "rb").read() for name, path in settings["tools"].items()}  # noqa: SIM115
     for name, text in (("oom_score_adj", "900"), ("comm", "trenza-init")):
         with open(f"/proc/self/{name}", "w") as file:
             file.write(text)
+    tools = {}
+    for name, path in settings["tools"].items():
+        with open(path, "rb") as file:
+            tools[name] = file.read()
     single_id = settings["single_id"]
     template.build_sandbox_root(
         settings["workplace"], size_bytes=settings["size_bytes"], nodes_uid=0 if single_id else 1, tools=tools
     )
     socket.sethostname("trenza")
-    Init(single_id=single_id, lease=settings["lease"], ready=settings["ready"]).serve()
+    for name in ("lock", "lease", "ready"):
+        os.set_inheritable(settings[name], False)
+    spawner = start_spawner(settings["ready"], single_id=single_id)
+    os.close(settings["ready"])
+    wait(settings["lease"], spawner)
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The sandbox from inside: a client of pid 1, and the nodes it spawns. Used by the keeper."""
+"""The sandbox from inside: a client of the spawner, and the nodes it spawns. Used by the keeper."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import Any
 
 from trenza.errors import KernelError
 from trenza.linux import beneath
-from trenza.linux.init import MAX_MESSAGE_BYTES, SOCKET
 from trenza.linux.nodes import NodeHandle
+from trenza.linux.spawner import MAX_MESSAGE_BYTES, SOCKET
 from trenza.model.names import NodeName
 from trenza.model.state import File, Node, Process, Ready, Restart, State, Thing
 
@@ -26,8 +26,8 @@ _END_GRACE_S = 3.0
 MAX_PLACED_BYTES = 64 << 20
 
 
-class InitClient:
-    """One connection to the sandbox's pid 1: a request, its answer."""
+class SpawnerClient:
+    """One connection to the sandbox's spawner: a request, its answer."""
 
     def __init__(self, address: str = SOCKET) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
@@ -41,15 +41,15 @@ class InitClient:
         self._socket.close()
 
     def ask(self, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> tuple[dict[str, Any], list[int]]:
-        """The answer and the descriptors that came with it. Raises KernelError if pid 1 refuses."""
+        """The answer and the descriptors that came with it. Raises KernelError if the spawner refuses."""
         socket.send_fds(self._socket, [json.dumps(request).encode()], list(descriptors))
         return self.receive()
 
     def receive(self) -> tuple[dict[str, Any], list[int]]:
-        """The next message of pid 1 (after `exec`, the exit status when it comes)."""
+        """The next message (after `exec`, the exit status when it comes)."""
         message, received, _, _ = socket.recv_fds(self._socket, MAX_MESSAGE_BYTES, 4)
         if not message:
-            raise KernelError("the sandbox's init closed the connection")
+            raise KernelError("the sandbox's spawner closed the connection")
         answer = json.loads(message)
         if "error" in answer:
             refusal = CommandRefused if "status" in answer else KernelError
@@ -79,7 +79,7 @@ class SandboxNodes:
     """`Nodes` of a sandbox. What was started is kept in `memory`, so that a new keeper knows it."""
 
     def __init__(self, memory: Path, *, single_id: bool) -> None:
-        self._client = InitClient()
+        self._client = SpawnerClient()
         self._memory = memory
         self._first_id = 0 if single_id else 1
         self._single_id = single_id

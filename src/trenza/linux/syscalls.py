@@ -8,6 +8,7 @@ import platform
 import struct
 from typing import Final
 
+CLONE_PARENT: Final = 0x00008000
 CLONE_NEWNS: Final = 0x00020000
 CLONE_NEWCGROUP: Final = 0x02000000
 CLONE_NEWUTS: Final = 0x04000000
@@ -34,6 +35,8 @@ PR_CAPBSET_DROP: Final = 24
 PR_SET_NO_NEW_PRIVS: Final = 38
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_CLONE: Final = {"x86_64": 56, "aarch64": 220}
+_SIGCHLD: Final = 17
 _PIVOT_ROOT: Final = {"x86_64": 155, "aarch64": 41}
 
 
@@ -47,6 +50,15 @@ def _checked(result: int, what: str) -> int:
 def unshare(flags: int) -> None:
     """unshare(2)."""
     _checked(_libc.unshare(flags), "unshare")
+
+
+def clone(flags: int) -> int:
+    """fork(2) with CLONE_… flags, such as new namespaces: the child's pid in the parent, 0 in the child.
+
+    The raw system call: only for single-threaded processes, whose child soon becomes another program.
+    """
+    number = _CLONE[platform.machine()]
+    return _checked(_libc.syscall(ctypes.c_long(number), ctypes.c_ulong(flags | _SIGCHLD), 0, 0, 0, 0), "clone")
 
 
 def setns(descriptor: int, kind: int = 0) -> None:

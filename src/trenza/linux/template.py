@@ -37,7 +37,7 @@ SECOND_SYSFS: Final = "var/lib/trenza/sysfs"
 
 PATH: Final = "/opt/trenza/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-BASHRC: Final = r"""# Read by `trenza sh`: the prompt, and a record of each command line with its status for `trenza history`.
+BASHRC: Final = r"""# Read by `trenza sh`: the prompt, and a record of each command line with its status.
 [ -f /etc/bash.bashrc ] && . /etc/bash.bashrc
 [ -f /root/.bashrc ] && . /root/.bashrc
 PS1='\u@\h:\w\$ '
@@ -161,13 +161,17 @@ def _bind_device(source: str, target: str) -> None:
     bind(source, target)
 
 
-def build_node_root(directory: str) -> None:
+def build_node_root(directory: str, *, hostname: str) -> None:
     """Make the root of a node and enter it. Called in the node's fresh namespaces, as the nodes' root.
 
     `directory` (below `NODES`) keeps what the node wrote; it outlives a stop and a start.
     """
     for name in ("upper", "work", "root"):
         os.makedirs(f"{directory}/{name}", exist_ok=True)
+    # Written below the overlay, before it is one: through it, the whole of /etc would be copied up first.
+    os.makedirs(f"{directory}/upper/etc", exist_ok=True)
+    with open(f"{directory}/upper/etc/hostname", "w") as file:
+        file.write(f"{hostname}\n")
     root = f"{directory}/root"
     overlay = f"lowerdir={SKELETON},upperdir={directory}/upper,workdir={directory}/work,userxattr"
     mount("overlay", root, "overlay", MS_NOSUID | MS_NODEV, overlay)
