@@ -18,11 +18,11 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from trenza.errors import TrenzaError, UsageError
+from trenza.errors import KernelError, TrenzaError, UsageError
 from trenza.linux import syscalls
 from trenza.linux.capture_filter import compiled
 from trenza.linux.capture_order import Ordering
@@ -294,7 +294,8 @@ def run(settings: Settings) -> Outcome:
         messages = Messages(settings.messages, as_json=settings.json_messages)
         messages.listening(settings)
         if settings.ready is not None:
-            os.write(settings.ready, READY)
+            with suppress(BrokenPipeError):  # whoever asked has stopped waiting
+                os.write(settings.ready, READY)
             os.close(settings.ready)
         outcome = capture.run()
         messages.ended(outcome)
@@ -309,6 +310,10 @@ def main(argv: Sequence[str]) -> int:
     except TrenzaError as error:
         Messages(settings.messages, as_json=settings.json_messages).failed(error)
         return error.exit_code
+    except OSError as error:
+        failure = KernelError(f"the capture failed: {error}", errno=error.errno or 0)
+        Messages(settings.messages, as_json=settings.json_messages).failed(failure)
+        return failure.exit_code
     return 0
 
 

@@ -97,7 +97,7 @@ class PacketSocket:
         """Opens it in the namespace `netns`. Raises UsageError if the node has no such interface, else KernelError."""
         self.node = node
         self.nic = nic
-        self._buffer = memoryview(bytearray(snaplen_bytes))
+        self._snaplen_bytes = snaplen_bytes
         self._dropped = 0
         self._links: socket.socket | None = None
         with ExitStack() as stack:
@@ -186,27 +186,28 @@ class PacketSocket:
 
     def receive(self, limit: int) -> Iterator[Frame]:
         """The frames that wait, at most about `limit` of them. An interface going down is no error."""
+        # One buffer a call: a thousand sockets with one each would hold a quarter of a gigabyte.
+        buffer = memoryview(bytearray(self._snaplen_bytes))
         for _ in range(limit):
             try:
-                length, ancillary, _, address = self._socket.recvmsg_into([self._buffer], _ANCILLARY_BYTES)
+                length, ancillary, _, address = self._socket.recvmsg_into([buffer], _ANCILLARY_BYTES)
             except BlockingIOError:
                 return
             except OSError as error:
                 if error.errno == errno.ENETDOWN:
                     continue
                 raise
-            frame = self._frame(length, ancillary, address)
+            frame = self._frame(bytes(buffer[:length]), ancillary, address)
             if frame is not None:
                 yield frame
 
-    def _frame(self, length: int, ancillary: list[tuple[int, int, bytes]], address: tuple[Any, ...]) -> Frame | None:
+    def _frame(self, data: bytes, ancillary: list[tuple[int, int, bytes]], address: tuple[Any, ...]) -> Frame | None:
         # Python asks the socket for the name, so in the socket's namespace; empty once the interface has gone.
         name, _, packet_type, hardware = address[:4]
         outgoing = packet_type == _PACKET_OUTGOING
         if outgoing and hardware == _ARPHRD_LOOPBACK:
             return None  # it comes back as an incoming one at once
-        data = bytes(self._buffer[:length])
-        original_bytes, timestamp_ns = length, 0
+        original_bytes, timestamp_ns = len(data), 0
         flags = _FLAGS.get(packet_type, PacketFlags.NONE)
         for level, kind, value in ancillary:
             if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
@@ -216,7 +217,7 @@ class PacketSocket:
                 status, original_bytes, _, _, _, tag, tag_type = _AUXDATA.unpack(value)
                 if status & _TP_STATUS_CSUM_NOT_READY:
                     flags |= PacketFlags.CHECKSUM_NOT_READY
-                if status & _TP_STATUS_VLAN_VALID and length >= 12:
+                if status & _TP_STATUS_VLAN_VALID and len(data) >= 12:
                     ethertype = tag_type if status & _TP_STATUS_VLAN_TPID_VALID else _DOT1Q
                     data = data[:12] + struct.pack("!HH", ethertype, tag) + data[12:]
                     original_bytes += 4
