@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import random
 from ipaddress import IPv4Interface
 
@@ -31,6 +32,7 @@ from trenza.model.state import (
 )
 from trenza.plan.diff import diff
 from trenza.plan.kernel import Kernel
+from trenza.plan.missing import missing
 from trenza.plan.operations import Change, Create, Operation, Remove
 from trenza.plan.wanted import WATCHED_SYSCTLS
 
@@ -38,8 +40,9 @@ SEEDS = st.integers(0, 2**64)
 
 
 def law(contestant: Contestant) -> settings:
-    """How often a law is tried on this kernel; no deadlines, the same examples in every run."""
-    return settings(max_examples=contestant.examples, deadline=None, derandomize=True)
+    """How often a law is tried on this kernel: the same examples in every run, many new ones in a soak."""
+    more = 25 if os.environ.get("TRENZA_SOAK") else 1
+    return settings(max_examples=contestant.examples * more, deadline=None, derandomize=more == 1)
 
 
 def become(kernel: Kernel, wanted: State) -> State:
@@ -82,6 +85,30 @@ def test_manual_edits_are_named_and_repaired(contestant: Contestant) -> None:
             assert (edited == wanted) == (plan == ())
             kernel.perform(plan)
             assert kernel.observe(wanted).things == wanted.things
+
+    holds()
+
+
+def test_what_a_base_lacks_comes_back_beside_a_persons_changes(contestant: Contestant) -> None:
+    """Nothing of the person's is removed, the kernel takes the plan, and afterwards nothing is lacking."""
+
+    @law(contestant)
+    @given(SEEDS)
+    def holds(seed: int) -> None:
+        base, strange = (network(seed + n, places=contestant.places) for n in (0, 1))
+        with contestant.fresh() as kernel:
+            become(kernel, base)
+            for edit in edits(base, strange, random.Random(seed)):
+                try:
+                    kernel.perform((edit,))
+                except KernelError:
+                    continue
+            edited = kernel.observe(base)
+            plan, _ = missing(edited, base)
+            kernel.perform(plan)
+            there = kernel.observe(base)
+            assert edited.things.keys() <= there.things.keys()
+            assert missing(there, base)[0] == ()
 
     holds()
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from trenza.model.names import Interface, NicName, NodeName
 from trenza.model.state import (
+    DEFAULT_MTU_BYTES,
     Address,
     Bridge,
     FdbEntry,
@@ -15,6 +16,7 @@ from trenza.model.state import (
     Key,
     Loopback,
     Macvlan,
+    Neighbour,
     OtherLink,
     Route,
     RouteType,
@@ -31,6 +33,7 @@ from trenza.plan.diff import spare_the_born
 from trenza.plan.losses import without_bridges
 from trenza.plan.operations import Change, Create, Operation, Plan
 from trenza.plan.stages import Order
+from trenza.plan.wanted import MIN_IPV6_MTU_BYTES, VXLAN_OVERHEAD_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +64,24 @@ def missing(observed: State, base: State) -> tuple[Plan, tuple[LeftAlone, ...]]:
     order = Order(base)
     ground = _Ground(observed)
     creations: dict[Key, Thing] = {}
+    changes: dict[Key, tuple[Thing, Thing]] = {}
+    leaning = [(have[key], new) for key, new in want.items() if key in have and leans_on(new) and have[key] != new]
     for thing in sorted(lacking, key=order.of):
         if not all(key in ground.provided for key in thing.stands_on()):
             continue  # what it stands on is itself left alone, and named
-        if ground.takes(thing):
-            creations[thing.key] = without_bridges(thing, lambda bridge: bridge not in ground.provided)
-            ground.add(creations[thing.key])
-        else:
+        if not ground.takes(thing):
             left[thing.key] = LeftAlone(None, thing)
-    changes: dict[Key, tuple[Thing, Thing]] = {}
-    for key, new in want.items():
-        old = have.get(key)
-        if old is not None and old != new and any(bridge in creations for bridge in leans_on(new)):
-            joined = _joined(old, new, creations)
-            if joined != old:
-                changes[key] = (old, joined)
-                if joined == new:
-                    left.pop(key, None)
+            continue
+        creations[thing.key] = ground.fitted(thing)
+        ground.add(creations[thing.key])
+        for old, new in leaning if isinstance(thing, Bridge) else ():
+            before = changes.get(old.key, (old, old))[1]
+            if (after := _joined(before, new, thing.key)) != before:
+                changes[old.key] = (old, after)
+                ground.add(after)
+    for key, (_, joined) in changes.items():
+        if joined == want[key]:
+            del left[key]
     spare_the_born(creations, changes)
     making: list[Operation] = [Create(thing) for thing in creations.values()]
     making += [Change(old, new) for old, new in changes.values()]
@@ -85,21 +89,21 @@ def missing(observed: State, base: State) -> tuple[Plan, tuple[LeftAlone, ...]]:
     return tuple(making), tuple(left.values())
 
 
-def _joined(old: Thing, new: Thing, creations: dict[Key, Thing]) -> Thing:
-    """`old` with its free ends as ports of those bridges, just made again, that `new` has them in."""
+def _joined(old: Thing, new: Thing, bridge: Key) -> Thing:
+    """`old` with its free ends as ports of a bridge that was just made again, where `new` has them in it."""
 
-    def of_made(end: VethEnd | Vxlan | Macvlan) -> bool:
-        return end.port is not None and link_key(Interface(end.interface.node, end.port.bridge)) in creations
+    def joins(end: VethEnd | Vxlan | Macvlan) -> bool:
+        return end.port is not None and link_key(Interface(end.interface.node, end.port.bridge)) == bridge
 
     match old, new:
         case Veth(a, b), Veth(c, d):
             return Veth(
-                replace(a, port=c.port) if a.port is None and of_made(c) else a,
-                replace(b, port=d.port) if b.port is None and of_made(d) else b,
+                replace(a, port=c.port) if a.port is None and joins(c) else a,
+                replace(b, port=d.port) if b.port is None and joins(d) else b,
             )
-        case Vxlan(port=None), Vxlan() if of_made(new):
+        case Vxlan(port=None), Vxlan() if joins(new):
             return replace(old, port=new.port)
-        case Macvlan(port=None), Macvlan() if of_made(new):
+        case Macvlan(port=None), Macvlan() if joins(new):
             return replace(old, port=new.port)
         case _:
             return old
@@ -141,13 +145,17 @@ class _Ground:
         match thing:
             case Veth():
                 return not any(key in self.provided for key in provides(thing))
-            case Bridge() | Macvlan() | OtherLink():
+            case Bridge() | OtherLink():
                 return thing.key not in self.provided
+            case Macvlan(parent=parent):
+                return thing.key not in self.provided and self._port_of(parent) is None
             case Vxlan():
                 same = (thing.interface.node, thing.vni, thing.udp_port)
                 return thing.key not in self.provided and same not in self.tunnels
             case Address(interface, address):
-                return (interface.node, address.ip) not in self.ips
+                return (interface.node, address.ip) not in self.ips and self._speaks(interface, address.version)
+            case Neighbour(interface, ip):
+                return self._speaks(interface, ip.version)
             case Route():
                 return self._takes_route(thing)
             case FdbEntry(interface, _, None):
@@ -164,21 +172,46 @@ class _Ground:
             return True
         interface = Interface(route.node, route.dev)
         via = route.via
-        return self._is_up(interface) and (
+        up, mtu_bytes = self._link(interface)
+        if not up or (route.to.version == 6 and mtu_bytes < MIN_IPV6_MTU_BYTES):
+            return False
+        return (
             via is None
             or route.onlink
             or (via.version == 6 and via.is_link_local)
             or any(via in network for network in self.networks.get(interface, ()) if network.version == via.version)
         )
 
-    def _is_up(self, interface: Interface) -> bool:
+    def fitted(self, thing: Thing) -> Thing:
+        """The thing as the kernel can make it here: no port of what is not there, no wider than what it lies over."""
+        thing = without_bridges(thing, lambda bridge: bridge not in self.provided)
+        match thing:
+            case Macvlan(parent=parent):
+                return replace(thing, mtu_bytes=min(thing.mtu_bytes, self._link(parent)[1]))
+            case Vxlan(interface, dev=dev, local=local, remote=remote) if dev is not None:
+                overhead = VXLAN_OVERHEAD_BYTES[max((end.version for end in (local, remote) if end), default=4)]
+                room = self._link(Interface(interface.node, dev))[1] - overhead
+                return replace(thing, mtu_bytes=min(thing.mtu_bytes, room))
+            case _:
+                return thing
+
+    def _speaks(self, interface: Interface, version: int) -> bool:
+        return version == 4 or self._link(interface)[1] >= MIN_IPV6_MTU_BYTES
+
+    def _link(self, interface: Interface) -> tuple[bool, int]:
+        """Whether an interface is up, and its MTU; an unknown one's is taken for the default."""
         match self.provided.get(link_key(interface)):
             case Veth(a, b):
-                return a.up if a.interface == interface else b.up
-            case Bridge(up=up) | Vxlan(up=up) | Macvlan(up=up) | OtherLink(up=up) | Loopback(up=up):
-                return up
+                end = a if a.interface == interface else b
+                return end.up, end.mtu_bytes
+            case Bridge(up=up, mtu_bytes=mtu) | Vxlan(up=up, mtu_bytes=mtu) | Macvlan(up=up, mtu_bytes=mtu):
+                return up, mtu
+            case Loopback(up=up, mtu_bytes=mtu):
+                return up, mtu
+            case OtherLink(up=up):
+                return up, DEFAULT_MTU_BYTES
             case _:
-                return False
+                return False, DEFAULT_MTU_BYTES
 
     def _port_of(self, interface: Interface) -> NicName | None:
         match self.provided.get(link_key(interface)):

@@ -32,7 +32,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Remove a thing; whatever stands on it goes with it, without an operation of its own."""
+    """Remove a thing; whatever stands on it goes with it, without an operation of its own.
+
+    A thing that is already gone is no error: two removals may take the same along.
+    """
 
     thing: Thing
 

@@ -88,7 +88,7 @@ DEFAULT_METRIC = MappingProxyType({4: 0, 6: 1024})
 DEFAULT_NETWORK: Mapping[int, IpNetwork] = MappingProxyType({4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")})
 
 _VETH_PORT_COST = 2
-_VXLAN_OVERHEAD_BYTES = MappingProxyType({4: 50, 6: 70})
+VXLAN_OVERHEAD_BYTES = MappingProxyType({4: 50, 6: 70})
 """Outer IP 20 (IPv6 40), UDP 8, VXLAN 8, inner Ethernet 14 (RFC 7348, section 5)."""
 
 
@@ -283,7 +283,7 @@ class _Weaver:
         outer_bytes = DEFAULT_MTU_BYTES if below is None else self._mtu_bytes(Interface(node, below))
         tunnel_ends = [vxlan.local, *vxlan.remotes, *(entry.destination for entry in vxlan.fdb)]
         version = next((end.version for end in tunnel_ends if end is not None), 4)
-        return outer_bytes - _VXLAN_OVERHEAD_BYTES[version]
+        return outer_bytes - VXLAN_OVERHEAD_BYTES[version]
 
     # Things
 
