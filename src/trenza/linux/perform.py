@@ -257,11 +257,11 @@ class Run:
         node, far_node = near.interface.node, far.interface.node
         far_handle = self._ground.handle(far_node)
         port = near.port
-        needs = [node_key(node)]
+        needs = [node_key(node), node_key(far_node)]
         bridge_index = 0
         if port is not None:
             bridge = Interface(node, port.bridge)
-            needs = [link_key(bridge)]
+            needs.append(link_key(bridge))
             bridge_index = self._index(bridge)
         index = self._ground.new_index(node, far_node)
         far_index = self._ground.new_index(node, far_node)
@@ -424,7 +424,13 @@ class Run:
 
     def _set_sysctl(self, place: int, thing: Sysctl) -> None:
         sysctl.sysctl_path(thing.name)
-        self._within(place, thing.node, thing.stands_on(), [SysctlWrite(thing.name, thing.value)])
+        needs = thing.stands_on()
+        if needs == (node_key(thing.node),):
+            # Links born later, also from another node's side, take it over: it is made before them.
+            self._raise_loopback(place, thing.node)
+            self._schedule.make(thing.node, needs, (), [Item(place, SysctlWrite(thing.name, thing.value))])
+        else:
+            self._within(place, thing.node, needs, [SysctlWrite(thing.name, thing.value)])
 
     def _in_order(
         self, place: int, interface: Interface, payload: bytes | SysctlWrite, tolerated: tuple[int, ...] = ()
