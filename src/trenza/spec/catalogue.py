@@ -96,16 +96,14 @@ CODES: dict[str, Code] = {
     "E019": Code(
         "unknown key '{name}' in {kind}", "clave desconocida '{name}' en {kind}", "Use a key that is known there."
     ),
-    "E020": Code(
-        "'{name}' cannot be the name of a {what}", "'{name}' no puede ser nombre de {what}", "Use other characters."
-    ),
+    "E020": Code("'{name}' cannot name {what}", "'{name}' no puede nombrar {what}", "Use other characters."),
     "E021": Code(
         "interface name '{name}' has {length} bytes; {most} is the most",
         "el nombre de interfaz '{name}' tiene {length} bytes; el máximo es {most}",
         "Shorten it: the kernel has no room for more.",
     ),
     "E022": Code(
-        "'{name}' is reserved and cannot name a {what}",
+        "'{name}' is reserved and cannot name {what}",
         "'{name}' está reservado y no puede nombrar {what}",
         "Use another name.",
     ),
@@ -232,8 +230,8 @@ CODES: dict[str, Code] = {
         "Write a relative path without `..`.",
     ),
     "E053": Code(
-        "this service has no kind that exists; kinds: {kinds}",
-        "este servicio no es de ninguna clase que exista; clases: {kinds}",
+        "service '{name}' is of no kind that there is; kinds: {kinds}",
+        "el servicio '{name}' no es de ninguna clase que haya; clases: {kinds}",
         "Write `run: [argv…]`.",
     ),
     "E054": Code(
@@ -408,6 +406,7 @@ HINTS: dict[str, tuple[str, str]] = {
     "user_rule": ("a user name such as root or www-data", "un nombre de usuario como root o www-data"),
     "reserved": ("`to: host` and `to: nat` mean something already", "`to: host` y `to: nat` ya significan algo"),
     "n_is_taken": ("$n is a copy's own number", "$n es el número de cada copia"),
+    "n_needs_each": ("$n is for copies: each: 1..8", "$n es para copias: each: 1..8"),
     "nth_form": (
         'the n-th address of a network: "10.0.0.0/16[$n]", with a number in the brackets',
         'la dirección n-ésima de una red: "10.0.0.0/16[$n]", con un número en los corchetes',
@@ -429,7 +428,7 @@ HINTS: dict[str, tuple[str, str]] = {
     "below_lab": ("a relative path, without ..", "una ruta relativa, sin .."),
     "net_only": ("as in net.ipv4.ip_forward", "como net.ipv4.ip_forward"),
     "each_form": ("write 1..8, or a list of words", "escriba 1..8, o una lista de palabras"),
-    "service_form": ("name: {{run: [argv…]}}", "nombre: {{run: [argv…]}}"),
+    "service_form": ("{name}: {{run: [argv…]}}", "{name}: {{run: [argv…]}}"),
     "check_form": ("kinds: {names}", "clases: {names}"),
     "empty_one": ("write {{}} for an empty one", "escriba {{}} para uno vacío"),
     "declare_parameter": ("declare it below parameters:", "declárelo en parameters:"),
@@ -466,6 +465,7 @@ HINTS: dict[str, tuple[str, str]] = {
     "subnets": ("its subnets: {names}", "sus subredes: {names}"),
     "no_subnets": ("it has no address of its own there", "no tiene dirección propia ahí"),
     "stp_or_accept": ("add stp: true to a bridge, or accept: [W001]", "añada stp: true a un puente, o accept: [W001]"),
+    "inner_mtu": ("give each of them mtu: {mtu}", "dé a cada uno mtu: {mtu}"),
     "ip_on_bridge": ("give the address to {bridge}", "dé la dirección a {bridge}"),
     "add_forwarding": ("add forwarding: true to {node}", "añada forwarding: true a {node}"),
 }
@@ -501,7 +501,7 @@ WORDS: dict[str, str] = {
     "words": "palabras",
     "keys": "claves",
     "codes": "códigos",
-    "plugs": "tomas",
+    "to plug into": "a lo que conectar",
     "nodes": "nodos",
     "nics": "interfaces",
     "interfaces": "interfaces",
@@ -510,6 +510,13 @@ WORDS: dict[str, str] = {
     "checks": "comprobaciones",
     "cables": "cables",
     "this lab": "este laboratorio",
+    "a node": "un nodo",
+    "an interface": "un interfaz",
+    "a parameter": "un parámetro",
+    "a language": "un idioma",
+    "a variable": "una variable",
+    "a user": "un usuario",
+    "a lab": "un laboratorio",
     "node": "nodo",
     "nic": "interfaz",
     "interface": "interfaz",
@@ -518,12 +525,6 @@ WORDS: dict[str, str] = {
     "switch": "conmutador",
     "bridge": "puente",
     "template": "plantilla",
-    "parameter": "parámetro",
-    "name": "nombre",
-    "language": "idioma",
-    "variable": "variable",
-    "host name": "nombre de host",
-    "user": "usuario",
     "lab": "laboratorio",
     "host": "host",
     "container": "contenedor",

@@ -14,7 +14,7 @@ from trenza.spec.kinds import Data, Form, Kind, Many, Record, Table, Wrong
 from trenza.spec.merge import written_out
 from trenza.spec.parameters import is_unfilled
 from trenza.spec.report import Report, Word, meant, nearest
-from trenza.spec.tree import Mapped, Place, Scalar, Sequence, Tree, plain_data
+from trenza.spec.tree import Entry, Mapped, Place, Scalar, Sequence, Tree, plain_data
 
 T = TypeVar("T")
 
@@ -132,10 +132,7 @@ class Decoder:
         if isinstance(tree, Scalar) and tree.is_null:
             tree = Mapped({}, tree.at)
         if not isinstance(tree, Mapped):
-            self._unlike(kind.name, tree)
-            decoded.bad.update(kind.options)
-            return decoded
-        if kind is SERVICE and "run" not in tree.entries and not self._is_service(tree):
+            self._unlike("a mapping", tree)
             decoded.bad.update(kind.options)
             return decoded
         for name, entry in tree.entries.items():
@@ -195,6 +192,8 @@ class Decoder:
             except Wrong as wrong:
                 self.report.say(wrong.code, entry.key, wrong.hint, **wrong.values)
                 continue
+            if kind.of is SERVICE and not self._is_service(name, entry):
+                continue
             given = self._given(kind.of, entry.value, entry.key)
             if given is not None:
                 values[name] = given
@@ -243,13 +242,15 @@ class Decoder:
                 got = Word("a mapping")
         self.report.say("E016", tree.at, None, what=Word(what), got=got)
 
-    def _is_service(self, tree: Mapped) -> bool:
-        """Whether this can still become a `run` service; says that other kinds do not exist."""
-        known = tree.entries.keys() & SERVICE.options.keys()
-        if known and len(known) == len(tree.entries) and self.draft:
+    def _is_service(self, name: str, entry: Entry) -> bool:
+        """Whether this is a `run` service, or a part of one; says that other kinds do not exist."""
+        tree = written_out(SERVICE, entry.value)
+        if not isinstance(tree, Mapped) or "run" in tree.entries:
             return True
-        at = next((entry.key for entry in tree.entries.values()), tree.at)
-        self.report.say("E053", at, ("service_form", {}), kinds=" ".join(SERVICE_KINDS))
+        known = tree.entries.keys() & SERVICE.options.keys()
+        if self.draft and known and len(known) == len(tree.entries):
+            return True
+        self.report.say("E053", entry.key, ("service_form", {"name": name}), name=name, kinds=" ".join(SERVICE_KINDS))
         return False
 
     def _check(self, tree: Tree) -> None:

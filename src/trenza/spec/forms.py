@@ -56,7 +56,7 @@ def _number(scalar: Scalar, what: str, low: float, high: float) -> int | float:
         number = isinstance(unquoted, int | float) and not isinstance(unquoted, bool)
         raise _wanted(what, scalar, ("write", {"text": scalar.text}) if number else None)
     if not low <= value <= high:
-        raise Wrong("E017", None, got=scalar.text, low=f"{low:g}", high=f"{high:g}")
+        raise Wrong("E017", None, got=scalar.text, low=low, high=high)
     return value
 
 
@@ -105,7 +105,7 @@ def _named(what: str, pattern: re.Pattern[str], hint: str) -> Callable[[Scalar],
     return parse
 
 
-_node = _named("node", _LABEL, "label_rule")
+_node = _named("a node", _LABEL, "label_rule")
 
 
 def _unreserved(name: str, what: str) -> str:
@@ -118,14 +118,14 @@ def _nic(scalar: Scalar) -> str:
     name = scalar.text
     if len(name.encode()) > MAX_NIC_BYTES:
         raise Wrong("E021", None, name=name, length=len(name.encode()), most=MAX_NIC_BYTES)
-    _named("interface", _NIC, "nic_rule")(scalar)
+    _named("an interface", _NIC, "nic_rule")(scalar)
     if name in UNUSABLE_NICS:
-        raise Wrong("E022", None, what=Word("interface"), name=name)
+        raise Wrong("E022", None, what=Word("an interface"), name=name)
     return name
 
 
 def _plugged_nic(scalar: Scalar) -> str:
-    return _unreserved(_nic(scalar), "interface")
+    return _unreserved(_nic(scalar), "an interface")
 
 
 def _switch(scalar: Scalar) -> str:
@@ -134,9 +134,9 @@ def _switch(scalar: Scalar) -> str:
 
 
 def _parameter(scalar: Scalar) -> str:
-    name = _named("parameter", _PARAMETER, "parameter_rule")(scalar)
+    name = _named("a parameter", _PARAMETER, "parameter_rule")(scalar)
     if name == "n":
-        raise Wrong("E022", ("n_is_taken", {}), what=Word("parameter"), name=name)
+        raise Wrong("E022", ("n_is_taken", {}), what=Word("a parameter"), name=name)
     return name
 
 
@@ -307,16 +307,16 @@ TEXT = Form("text", _text, _SCALAR_SCHEMA)
 VERBATIM = Form("text", _text, _SCALAR_SCHEMA, verbatim=True)
 PLAIN = Form("a value", _plain, _SCALAR_SCHEMA)
 FLAG = Form("true or false", _flag, {"type": "boolean"})
-LAB = Form("a lab's name", _named("lab", _LAB, "lab_rule"), _pattern(_LAB))
-HOSTNAME = Form("a host name", _named("host name", _LABEL, "label_rule"), _pattern(_LABEL))
+LAB = Form("a lab's name", _named("a lab", _LAB, "lab_rule"), _pattern(_LAB))
+HOSTNAME = Form("a host name", _named("a host name", _LABEL, "label_rule"), _pattern(_LABEL))
 NODE = Form("a node's name", _node, _pattern(_LABEL))
 SWITCH = Form("a switch's name", _switch, _pattern(_LABEL))
 NIC = Form("an interface's name", _nic, {**_pattern(_NIC), "maxLength": MAX_NIC_BYTES})
 BRIDGE = Form("a bridge's name", _plugged_nic, NIC.schema)
 CABLE = Form("a cable's name", _plugged_nic, NIC.schema)
-NAME = Form("a name", _named("name", _NAME, "name_rule"), _pattern(_NAME))
+NAME = Form("a name", _named("a name", _NAME, "name_rule"), _pattern(_NAME))
 PARAMETER = Form("a parameter's name", _parameter, _pattern(_PARAMETER))
-LANGUAGE = Form("a language", _named("language", re.compile("[a-z]{2}"), "language_rule"), {"pattern": "^[a-z]{2}$"})
+LANGUAGE = Form("a language", _named("a language", re.compile("[a-z]{2}"), "language_rule"), {"pattern": "^[a-z]{2}$"})
 CODE = Form("a code", _code, {"pattern": "^[WN][0-9]{3}$"})
 PLUG = Form("something to plug into", _text)
 ADDRESS = Form("an address", lambda scalar: address_of(scalar.text), _ADDRESS_SCHEMA)
@@ -328,11 +328,11 @@ MTU = whole(68, 65535)
 PATH = Form("an absolute path", _path, {"type": "string", "pattern": "^/"})
 SOURCE = Form("a file below the lab's directory", _source)
 MODE = Form("a file mode", _mode, {"type": ["string", "integer"], "examples": ["0644", "0755"]})
-USER = Form("a user's name", _named("user", _USER, "user_rule"), _pattern(_USER))
+USER = Form("a user's name", _named("a user", _USER, "user_rule"), _pattern(_USER))
 SYSCTL = Form("a sysctl below net.", _sysctl, {"pattern": "^net\\."})
 SYSCTL_VALUE = Form("a sysctl's value", _sysctl_value, _SCALAR_SCHEMA)
 SPAN = Form("copies", _span, {"type": ["string", "integer"], "examples": ["1..1000"]})
-ENVIRONMENT = Form("a variable's name", _named("variable", _PARAMETER, "parameter_rule"), _pattern(_PARAMETER))
+ENVIRONMENT = Form("a variable's name", _named("a variable", _PARAMETER, "parameter_rule"), _pattern(_PARAMETER))
 
 
 def default_route(via: IpAddress | None) -> IpNetwork:

@@ -223,7 +223,7 @@ class _Linter:
             and self.segments.segment(holder.interface) == segment
         ]
         if larger:
-            hint: Hint = ("write", {"text": f"mtu: {mtu_bytes}"})
+            hint: Hint = ("inner_mtu", {"mtu": mtu_bytes})
             self._say("W005", record.at, *around, hint=hint, name=tunnel, mtu=mtu_bytes, names=listed(larger, 6))
 
     # layer 3

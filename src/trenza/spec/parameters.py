@@ -1,7 +1,8 @@
 """Parameters: `$name` and `${name}` in values, filled in from a set of scalars.
 
 A value that is exactly `$name` becomes the parameter's own scalar, type included; inside a longer value its text is
-inserted. `$$` stands for one `$`. In texts of other languages (files, commands) only known names are replaced.
+inserted, and a number stays one although flow style wants quotes around braces. `$$` stands for one `$`. In texts of
+other languages (files, commands) only known names are replaced.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Filling:
             return Scalar(given.text, given.plain, scalar.at)
         pattern = _VERBATIM_USE if verbatim else _USE
         text = pattern.sub(lambda found: self._inserted(found, scalar, verbatim), scalar.text)
-        return scalar if text == scalar.text else replace(scalar, text=text)
+        return scalar if text == scalar.text else Scalar(text, plain=True, at=scalar.at)
 
     def _inserted(self, found: re.Match[str], scalar: Scalar, verbatim: bool) -> str:
         name: str | None = found["braced"] or found["bare"]
@@ -78,7 +79,8 @@ class Filling:
                 return found[0] if self.later else found[0][1:]
             return self.known[name].text
         if not verbatim and name not in self.later:
-            self.report.say("E030", scalar.at, meant(name, self.known, "parameters"), name=name)
+            hint = ("n_needs_each", {}) if name == COPY else meant(name, self.known, "parameters")
+            self.report.say("E030", scalar.at, hint, name=name)
         return found[0]
 
 

@@ -18,6 +18,7 @@ from trenza.spec.drafts import drafts_of
 from trenza.spec.format import ADDS, LAB
 from trenza.spec.kinds import Kind
 from trenza.spec.lint import lint
+from trenza.spec.mend import mended
 from trenza.spec.merge import merged
 from trenza.spec.parameters import COPY, UNTOUCHED, Filling
 from trenza.spec.regions import Regions, base_of
@@ -91,6 +92,9 @@ class _Reader:
         }
         tree = Mapped(entries, tree.at, tree.size)
         top = Decoder(self.report, draft=True).record(LAB, tree)
+        self._say_taken_checkpoints(top)
+        if self.report.has_errors:
+            tree = self._mended(tree)
 
         templates = tree.get("templates")
         regions = Regions(templates.entries if isinstance(templates, Mapped) else {}, self.report)
@@ -119,6 +123,20 @@ class _Reader:
             if self.choices.whole:
                 self._say_unused(tree, filling, regions, top)
         return lab
+
+    def _mended(self, tree: Mapped) -> Mapped:
+        again = mended(LAB, tree)
+        assert isinstance(again, Mapped)
+        return again
+
+    def _say_taken_checkpoints(self, top: Decoded) -> None:
+        lines: dict[str, int] = {}
+        for checkpoint in top.records("checkpoints"):
+            if (name := checkpoint.text("name")) is not None:
+                at = checkpoint.place("name")
+                if name in lines:
+                    self.report.say("E055", at, None, name=name, line=lines[name])
+                lines.setdefault(name, at.line)
 
     def _parameters(self, tree: Mapped) -> dict[str, Scalar]:
         """Parameters by name: as declared, then the profile's, then those that were set."""

@@ -77,9 +77,9 @@ class Regions:
             return [(name, None)]
         items: list[Scalar] = []
         for item in each.items if isinstance(each, Sequence) else (each,):
+            if not isinstance(item, Scalar):
+                continue  # said to be wrong when decoded
             try:
-                if not isinstance(item, Scalar):
-                    raise Wrong("E032", ("each_form", {}), got=Word("a mapping or list"))
                 parsed = SWITCH.options["each"].kind.of.parse(item)  # type: ignore[union-attr]  # a Many of a Form
                 assert isinstance(parsed, tuple)
                 items.extend(parsed)

@@ -13,7 +13,12 @@ from trenza.spec.tree import Place
 LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 """What YAML's scanner counts as the end of a line."""
 
+MAX_NEAR = 2000
+"""Names to compare with, for the most: a comparison costs some microseconds."""
+
 MAX_EXCERPT = 200
+MAX_SAID = 200
+"""Characters of a source line, and of a value in a sentence, that are shown."""
 SEVERITIES = {"E": Severity.ERROR, "W": Severity.WARNING, "N": Severity.NOTE}
 
 Hint = tuple[str, Mapping[str, object]]
@@ -71,7 +76,7 @@ class Report:
     def _said(self, value: object) -> str:
         if isinstance(value, Word):
             return WORDS.get(value, value) if self.spanish else str(value)
-        return _printable(value if len(value := str(value)) <= 80 else value[:77] + "…")
+        return _printable(value if len(value := str(value)) <= MAX_SAID else value[: MAX_SAID - 1] + "…")
 
 
 def _printable(text: str) -> str:
@@ -79,14 +84,20 @@ def _printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else " " if c == "\t" else "�" for c in text)
 
 
-def listed(names: Iterable[str], most: int = 12) -> str:
-    """Names in a row, cut short."""
-    names = sorted(names)
+def listed(names: Iterable[str], most: int = 16) -> str:
+    """Names in a row, without repeats, cut short."""
+    names = sorted(set(names))
     return " ".join(names[:most]) + (" …" if len(names) > most else "")
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The name that `name` was probably meant to be."""
+    """The name that `name` was probably meant to be: its letters in another order, else the most similar."""
+    names = list(names)
+    for other in names:
+        if other != name and sorted(other.lower()) == sorted(name.lower()):
+            return other
+    if len(names) > MAX_NEAR:
+        return None
     close = difflib.get_close_matches(name.lower(), {n.lower(): n for n in names}, n=1, cutoff=0.6)
     return next((n for n in names if n.lower() == close[0]), None) if close else None
 

@@ -187,9 +187,9 @@ class _Wirer:
             return
         near = nearest(text, [*names, "nat", "host"])
         if near is not None:
-            hint = ("did_you_mean", {"near": near, "kind": Word("plugs"), "names": listed(names)})
+            hint = ("did_you_mean", {"near": near, "kind": Word("to plug into"), "names": listed(names)})
         elif names:
-            hint = ("there_are", {"kind": Word("plugs"), "names": listed(names)})
+            hint = ("there_are", {"kind": Word("to plug into"), "names": listed(names)})
         else:
             hint = ("declare_switch", {"name": text})
         self.report.say("E037", at, hint, name=text, nic=interface)

@@ -183,14 +183,14 @@ def _cure(error: Any, source: str, column: int) -> Hint | None:
         return ("no_tabs", {})
     if here == "*":
         return ("quote_star", {"text": source[column + 1 :].split(",")[0].split("}")[0].strip()})
+    if "mapping values are not allowed" in (error.problem or ""):
+        return ("quote_or_indent", {})
     if here == ":" or source[column : column + 2] == "::":
         return ("quote_colons", {})
     if flow and here in ("{", "[") and column:
         return ("quote_braces", {})
     if here in ("@", "`", "%", "&", "!", "|", ">"):
         return ("quote_first", {"character": here})
-    if "mapping values are not allowed" in (error.problem or ""):
-        return ("quote_or_indent", {})
     if flow:
         return ("close_or_comma", {})
     if "quoted scalar" in (error.context or ""):
