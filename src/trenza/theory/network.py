@@ -248,9 +248,7 @@ class Network:
             if to in router.own:
                 return Path(tuple(hops))
             if len(hops) >= TTL_HOPS:
-                return Path(
-                    tuple(hops), f"the TTL of a packet to {to} is over at {at}, after {TTL_HOPS - 1} routers"
-                )
+                return Path(tuple(hops), f"the TTL of a packet to {to} is over at {at}, after {TTL_HOPS - 1} routers")
             if hops and to.version not in router.forwards:
                 return Path(tuple(hops), f"{at} does not forward ({FORWARDING_SYSCTLS[to.version]} is 0)")
             route = router.find_route(to)
