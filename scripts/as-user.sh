@@ -31,26 +31,4 @@ run=(setpriv --reuid "$user" --regid "$user" --init-groups --
 	env -i HOME="$(getent passwd "$user" | cut -d: -f6)" USER=$user LOGNAME=$user SHELL=/bin/bash
 	PATH=/usr/local/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1 "${keep[@]}")
 
-if "${run[@]}" test -r "$here/pyproject.toml"; then exec "${run[@]}" "$@"; fi
-
-# The checkout lies below a directory closed to others (/root, a 0700 temporary one). In a mount namespace of this
-# command's own that directory is empty and open, and holds nothing but the checkout, under its own path.
-closed=/
-IFS=/ read -ra parts <<<"${here#/}"
-for part in "${parts[@]}"; do
-	closed=${closed%/}/$part
-	"${run[@]}" test -x "$closed" || break
-done
-if [ "$closed" = "$here" ]; then
-	echo "as-user: $here itself is closed to others; 'make setup' opens it" >&2
-	exit 3
-fi
-# shellcheck disable=SC2016
-exec unshare --mount --propagation private bash -euc '
-	here=$1 closed=$2 cwd=$PWD; shift 2
-	mount --bind "$here" /mnt
-	mount -t tmpfs -o mode=755 tmpfs "$closed"
-	mkdir -p "$here"
-	mount --move /mnt "$here"
-	cd "$cwd"
-	exec "$@"' as-user "$here" "$closed" "${run[@]}" "$@"
+exec "$here/scripts/in-the-open.sh" "${run[@]}" "$@"

@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE=1
 # The ordinary user may not write into the checkout: no caches there. A run that hangs is ended, and has failed.
 pytest=(timeout --foreground --kill-after=30 "${TRENZA_TEST_DEADLINE_S:-1200}" "$PWD/.venv/bin/python" -m pytest -q -p no:cacheprovider)
 status=0
-"${pytest[@]}" -n 2 --dist worksteal -m "not kernel or as_root" tests "$@" || status=$?
+scripts/in-the-open.sh "${pytest[@]}" -n 2 --dist worksteal -m "not kernel or as_root" tests "$@" || status=$?
 scripts/as-user.sh "${pytest[@]}" -m kernel tests "$@" || status=$?
 
 # Nothing may outlive the tests. Only CI has the user to itself; the kernel takes a moment to end a sandbox.
