@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from trenza.errors import KernelError
-from trenza.linux import netns, rtnetlink, sysctl
+from trenza.linux import netns, rtnetlink, rtnetlink_dump, sysctl
 from trenza.linux.measure import measurements
 from trenza.linux.netlink import NetlinkSocket, Traffic
 from trenza.linux.nodes import NodeHandle, Nodes, RenamingNodes
@@ -15,6 +15,7 @@ from trenza.linux.observe import Observer
 from trenza.linux.perform import Run
 from trenza.linux.snapshot import FIRST_INDEX, NodeView, is_veth, veth_pairs
 from trenza.linux.sockets import NodeSockets
+from trenza.linux.watch import NetworkWatch
 from trenza.linux.words import operation_words
 from trenza.model.measurements import Measurements
 from trenza.model.names import Interface, NodeName
@@ -78,6 +79,16 @@ class LinuxKernel:
         views = self._look(links_only=True)
         asked = [name for name in views if nodes is None or name in nodes]
         return measurements(views, asked, self.sock, veth_pairs(views, self.sock))
+
+    def watch(self, *, neighbours: bool = True) -> NetworkWatch:
+        """A watch over the nodes that live now; tell it of others by `follow`. Whoever asks closes it."""
+        watch = NetworkWatch(
+            lambda name, groups: self._sockets.listener(name, *groups),
+            lambda name: rtnetlink_dump.links(self.sock(name).dump(rtnetlink.DUMP_LINKS)),
+            neighbours=neighbours,
+        )
+        watch.follow(self.alive())
+        return watch
 
     # Ground (what a run asks for)
 

@@ -38,6 +38,7 @@ _ACK_TLVS: Final = 0x200
 _MESSAGE_ERROR: Final = 2
 _MESSAGE_DONE: Final = 3
 _SOL_NETLINK: Final = 270
+_SO_RCVBUFFORCE: Final = 33
 _ADD_MEMBERSHIP: Final = 1
 _CAP_ACK: Final = 10
 _EXT_ACK: Final = 11
@@ -115,6 +116,8 @@ class NetlinkSocket:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE)
         for option in (_CAP_ACK, _EXT_ACK, _GET_STRICT_CHECK):
             self._socket.setsockopt(_SOL_NETLINK, option, 1)
+        if groups:
+            self._socket.bind((0, 0))  # an unbound socket is port 0, which to the kernel is the sender of its own events
         for group in groups:
             self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
         self.traffic = Traffic() if traffic is None else traffic
@@ -124,6 +127,13 @@ class NetlinkSocket:
 
     def fileno(self) -> int:
         return self._socket.fileno()
+
+    def enlarge_receive_buffer(self, size_bytes: int) -> None:
+        """As much of `size_bytes` as this process may have: root more than net.core.rmem_max, others not."""
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size_bytes)
+        except PermissionError:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size_bytes)
 
     def send(self, messages: Sequence[bytes]) -> tuple[Refusal, ...]:
         """Send messages at once and return what was refused; the others were done, those after a refusal too.

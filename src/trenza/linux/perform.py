@@ -427,7 +427,6 @@ class Run:
         needs = thing.stands_on()
         if needs == (node_key(thing.node),):
             # Links born later, also from another node's side, take it over: it is made before them.
-            self._raise_loopback(place, thing.node)
             self._schedule.make(thing.node, needs, (), [Item(place, SysctlWrite(thing.name, thing.value))])
         else:
             self._within(place, thing.node, needs, [SysctlWrite(thing.name, thing.value)])
@@ -449,7 +448,7 @@ class Run:
         tolerated: tuple[int, ...] = (),
     ) -> None:
         items = [Item(place, payload, tolerated) for payload in payloads]
-        if self._ground.take_unraised(node):
+        if isinstance(payloads[0], bytes) and self._ground.take_unraised(node):
             items.insert(0, Item(place, rtnetlink.set_link(_LOOPBACK_INDEX, up=True)))
         self._schedule.then(node, needs, items)
 
