@@ -54,6 +54,7 @@ class Connection:
             self.closed.set()
             self.loop.remove_reader(self.sock.fileno())
             self._inbox.put_nowait(None)
+            self._drained.set()
 
     async def receive(self) -> Message | bytes | None:
         """The next message, or None when the client has gone."""
@@ -62,6 +63,11 @@ class Connection:
     def take_descriptors(self, count: int) -> list[int]:
         """Descriptors that came with a request; the caller closes them."""
         return [self.descriptors.popleft() for _ in range(min(count, len(self.descriptors)))]
+
+    @property
+    def queued_bytes(self) -> int:
+        """What was sent and the client's socket did not take yet."""
+        return len(self._outbox)
 
     def send(self, message: Mapping[str, Any] | bytes) -> None:
         """Queue a message and write what the socket takes now. Also usable in the middle of synchronous work."""

@@ -50,6 +50,8 @@ from trenza.wire import Message
 
 _PROGRESS_EVERY_S = 0.1
 MAX_WAITED_PAIRS = 2000
+_TERMINAL_AHEAD_BYTES = 1 << 18
+"""What a terminal may have written that its client has not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -488,19 +490,19 @@ class Keeper:
         descriptors = connection.take_descriptors(message.get("descriptors", 0))
         client = SpawnerClient()
         try:
-            node = self.engine.resolve(message["node"])
             tty = bool(message.get("tty"))
             record = bool(message.get("record"))
-            request: Message = {
-                "do": "exec",
-                "node": node,
-                "argv": message["argv"],
-                "env": {**(message.get("env") or {}), **({"TRENZA_RECORD": "1"} if tty and record else {})},
-                "cwd": message.get("cwd"),
-                "user": message.get("user"),
-                "tty": tty,
-            }
             try:
+                node = self.engine.resolve(message["node"])
+                request: Message = {
+                    "do": "exec",
+                    "node": node,
+                    "argv": message["argv"],
+                    "env": {**(message.get("env") or {}), **({"TRENZA_RECORD": "1"} if tty and record else {})},
+                    "cwd": message.get("cwd"),
+                    "user": message.get("user"),
+                    "tty": tty,
+                }
                 answer, received = client.ask(request, () if tty else descriptors)
             except CommandRefused:
                 raise
@@ -508,7 +510,7 @@ class Keeper:
                 hint = f"trenza start {node}" if error.errno == errno.ESRCH else None
                 refused = CommandRefused(error.message, errno=error.errno, hint=hint)
                 raise refused from error
-            finally:
+            finally:  # also where there is no such node: whoever reads the client's output waits for its end
                 for descriptor in descriptors:
                     os.close(descriptor)
             if tty:
@@ -538,7 +540,7 @@ class Keeper:
                     _signal_session(pid, int(said["signal"]))
             return exit_status.result()
         finally:
-            exit_status.cancel()
+            await _cancelled(exit_status)
 
     async def _relay(
         self, connection: Connection, client: SpawnerClient, pid: int, pty: int, message: Message, node: NodeName
@@ -548,6 +550,7 @@ class Keeper:
         os.set_blocking(pty, False)
         lines = CommandLines()
         closed = asyncio.Event()
+        pauses: list[asyncio.Task[None]] = []
 
         def output() -> None:
             try:
@@ -565,6 +568,13 @@ class Keeper:
                 self._record_line(node, line.line, line.status)
             if shown:
                 connection.send(shown)
+            if connection.queued_bytes > _TERMINAL_AHEAD_BYTES:  # its reader has stopped, and so does the terminal
+                self._loop.remove_reader(pty)
+                pauses[:] = [self._loop.create_task(go_on())]
+
+        async def go_on() -> None:
+            await connection.drained()
+            self._loop.add_reader(pty, output)
 
         async def input_() -> None:
             while (said := await connection.receive()) is not None:
@@ -588,8 +598,8 @@ class Keeper:
             return exit_status.result()
         finally:
             self._loop.remove_reader(pty)
-            typing.cancel()
-            exit_status.cancel()
+            await _cancelled(typing, exit_status, *pauses)
+            self._loop.remove_reader(pty)
             os.close(pty)
 
     # ------------------------------------------------------------------ captures
@@ -597,6 +607,17 @@ class Keeper:
         from trenza.keeper.capturing import capture
 
         await capture(self.engine, self.nodes, connection, message)
+
+
+async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and wait until they let go of their descriptors.
+
+    A descriptor that is closed while the loop still watches it is watched no more, and neither is the next one to get
+    its number: the loop takes it for the old one.
+    """
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _write_all(loop: asyncio.AbstractEventLoop, descriptor: int, data: bytes) -> None:
