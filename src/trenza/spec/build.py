@@ -131,9 +131,10 @@ class _Builder:
         if actual not in draft.faces and actual not in self.drafts.cables:
             known = [*draft.faces, *(self.drafts.cables if draft.kind is NodeKind.SWITCH else ())]
             known = [each for each in known if each not in draft.bridges]
+            where = bridge if draft.kind is NodeKind.SWITCH else f"{draft.name}.{bridge}"
             kind = Word("cable" if draft.kind is NodeKind.SWITCH else "port")
             hint = meant(name, known, "cables" if draft.kind is NodeKind.SWITCH else "interfaces")
-            self.report.say("E014", port.at, hint, kind=kind, name=name, where=f"{draft.name}.{bridge}")
+            self.report.say("E014", port.at, hint, kind=kind, name=name, where=where)
             return None
         return Port(NicName(actual), port.whole("cost"), port.whole("priority"))
 
@@ -235,6 +236,12 @@ class _Builder:
     def _route(self, draft: Draft, route: Decoded) -> RouteSpec | None:
         if route.bad or "to" not in route:
             return None
+        built = self._built_route(draft, route)
+        if built is None:
+            route.bad.add("to")  # nothing more is said of it
+        return built
+
+    def _built_route(self, draft: Draft, route: Decoded) -> RouteSpec | None:
         via, dev = route.address("via"), route.text("dev")
         to = route.values["to"].value
         network: IpNetwork = default_route(via) if to == DEFAULT else to  # type: ignore[assignment]  # a network, by its form
