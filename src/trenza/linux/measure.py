@@ -112,13 +112,12 @@ def _addresses(node: NodeName, sock: NetlinkSocket, names: Mapping[int, NicName]
         nic = names.get(record.index)
         if nic is None:
             continue
-        match record.protocol:
-            case 1 | 3:
-                origin = "kernel"
-            case 2:
-                origin = "ra"
-            case _:
-                origin = "static" if record.flags & _IFA_F_PERMANENT else "dynamic"
+        if record.protocol in (1, 3) or (nic == "lo" and str(record.ip) == "127.0.0.1"):
+            origin = "kernel"
+        elif record.protocol == 2:
+            origin = "ra"
+        else:
+            origin = "static" if record.flags & _IFA_F_PERMANENT else "dynamic"
         scope = SCOPES.get(record.scope, str(record.scope))
         yield AddressMeasure(Interface(node, nic), f"{record.ip}/{record.prefix_length}", scope, origin)
 

@@ -117,7 +117,7 @@ class NetlinkSocket:
         for option in (_CAP_ACK, _EXT_ACK, _GET_STRICT_CHECK):
             self._socket.setsockopt(_SOL_NETLINK, option, 1)
         if groups:
-            self._socket.bind((0, 0))  # an unbound socket is port 0, which to the kernel is the sender of its own events
+            self._socket.bind((0, 0))  # unbound it is port 0, to the kernel the sender of these very events
         for group in groups:
             self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
         self.traffic = Traffic() if traffic is None else traffic

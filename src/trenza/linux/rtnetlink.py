@@ -59,6 +59,7 @@ _MAIN_TABLE: Final = 254
 _PROTOCOL_STATIC: Final = 4
 _SCOPE_LINK: Final = 253
 _SCOPE_HOST: Final = 254
+_SCOPE_NOWHERE: Final = 255
 _RTNH_F_ONLINK: Final = 4
 _NUD_NOARP: Final = 0x40
 _NUD_PERMANENT: Final = 0x80
@@ -263,19 +264,20 @@ def delete_link_local(index: int, mac: Mac) -> bytes:
 
 
 def new_route(route: Route, dev_index: int) -> bytes:
-    return message(NEWROUTE, CREATE | EXCLUSIVE, _route(route, dev_index))
+    scope = _SCOPE_LINK if route.to.version == 4 and route.via is None and route.type is RouteType.UNICAST else 0
+    return message(NEWROUTE, CREATE | EXCLUSIVE, _route(route, dev_index, _PROTOCOL_STATIC, scope))
 
 
 def delete_route(route: Route, dev_index: int) -> bytes:
-    return message(DELROUTE, 0, _route(route, dev_index))
+    """Take a route away, whoever made it: without a protocol, and with the scope that stands for any."""
+    return message(DELROUTE, 0, _route(route, dev_index, 0, _SCOPE_NOWHERE))
 
 
-def _route(route: Route, dev_index: int) -> bytes:
+def _route(route: Route, dev_index: int, protocol: int, scope: int) -> bytes:
     family = AF_INET if route.to.version == 4 else AF_INET6
-    scope = _SCOPE_LINK if family == AF_INET and route.via is None and route.type is RouteType.UNICAST else 0
     flags = _RTNH_F_ONLINK if route.onlink else 0
     length = route.to.prefixlen
-    body = _ROUTE(family, length, 0, 0, _MAIN_TABLE, _PROTOCOL_STATIC, scope, _ROUTE_TYPE[route.type], flags)
+    body = _ROUTE(family, length, 0, 0, _MAIN_TABLE, protocol, scope, _ROUTE_TYPE[route.type], flags)
     if length:
         body += attribute(1, route.to.network_address.packed)
     if route.via is not None:
