@@ -66,7 +66,7 @@ class Probe(Protocol):
         ...
 
     def program(self, name: str) -> str | None:
-        """The path of a program in PATH or the system's sbin directories."""
+        """The path of a program in the system's directories: nodes show /usr, and nothing of a person's own PATH."""
         ...
 
     def privileged(self, path: str) -> bool:

@@ -18,6 +18,7 @@ from trenza.linux.doctor.findings import Caller, Trial
 
 _TRIAL_DEADLINE_S = 20.0
 _NO_LIMIT = 1 << 31
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class MachineProbe:
@@ -51,7 +52,7 @@ class MachineProbe:
             return None
 
     def program(self, name: str) -> str | None:
-        return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
+        return shutil.which(name, path=_SYSTEM_PATH)
 
     def privileged(self, path: str) -> bool:
         try:
