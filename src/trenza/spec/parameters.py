@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
+from trenza.spec.format import CONTAINER, HOST, SWITCH
 from trenza.spec.kinds import Data, Form, Kind, Many, Record, Table
 from trenza.spec.report import Report, meant
 from trenza.spec.tree import Entry, Mapped, Scalar, Sequence, Tree
@@ -22,6 +23,7 @@ COPY = "n"
 """The parameter that holds a copy's own number or word."""
 
 UNTOUCHED = frozenset({"parameters", "profiles"})
+_NODES = (HOST, CONTAINER, SWITCH)
 
 
 def is_unfilled(text: str) -> bool:
@@ -30,55 +32,57 @@ def is_unfilled(text: str) -> bool:
 
 
 class Filling:
-    """One set of parameters, and which of them were used."""
+    """One set of parameters, and which of them were used.
 
-    def __init__(self, known: Mapping[str, Scalar], report: Report, later: frozenset[str] = frozenset()) -> None:
-        """`later`: names to leave as they are, because a later filling knows them."""
+    A lab is filled in twice: whole, and then each node with its copy's own `$n`. The first filling leaves `$n` and `$$`
+    in nodes to the second.
+    """
+
+    def __init__(self, known: Mapping[str, Scalar], report: Report, *, last: bool) -> None:
+        """`last`: no other filling follows, in nodes."""
         self.known = known
-        self.later = later
         self.report = report
+        self.last = last
         self.used: set[str] = set()
 
-    def filled(self, kind: Kind | None, tree: Tree) -> Tree:
+    def filled(self, kind: Kind | None, tree: Tree, last: bool = True) -> Tree:
         """The tree with its parameters filled in; `kind` tells which texts are of other languages."""
+        if kind in _NODES:
+            last = self.last
         match tree:
             case Scalar():
-                return self._scalar(tree, verbatim=_is_verbatim(kind))
+                return self._scalar(tree, _is_verbatim(kind), last) if "$" in tree.text else tree
             case Sequence():
                 below = _item_kind(kind)
-                items = tuple(self.filled(below, item) for item in tree.items)
+                items = tuple(self.filled(below, item, last) for item in tree.items)
                 changed = any(new is not old for new, old in zip(items, tree.items, strict=True))
                 return replace(tree, items=items) if changed else tree
             case Mapped():
                 entries = {
-                    name: Entry(entry.key, self.filled(_entry_kind(kind, name), entry.value))
+                    name: Entry(entry.key, self.filled(_entry_kind(kind, name), entry.value, last))
                     for name, entry in tree.entries.items()
                 }
                 changed = any(entries[name].value is not entry.value for name, entry in tree.entries.items())
                 return replace(tree, entries=entries) if changed else tree
 
-    def _scalar(self, scalar: Scalar, verbatim: bool) -> Scalar:
-        if "$" not in scalar.text:
-            return scalar
+    def _scalar(self, scalar: Scalar, verbatim: bool, last: bool) -> Scalar:
         whole = _USE.fullmatch(scalar.text)
         if whole is not None and (name := whole["braced"] or whole["bare"]) in self.known:
             self.used.add(name)
             given = self.known[name]
             return Scalar(given.text, given.plain, scalar.at)
         pattern = _VERBATIM_USE if verbatim else _USE
-        text = pattern.sub(lambda found: self._inserted(found, scalar, verbatim), scalar.text)
+        text = pattern.sub(lambda found: self._inserted(found, scalar, verbatim, last), scalar.text)
         return scalar if text == scalar.text else Scalar(text, plain=True, at=scalar.at)
 
-    def _inserted(self, found: re.Match[str], scalar: Scalar, verbatim: bool) -> str:
+    def _inserted(self, found: re.Match[str], scalar: Scalar, verbatim: bool, last: bool) -> str:
         name: str | None = found["braced"] or found["bare"]
-        if name is None:  # `$$`: a dollar, once nobody fills in after us
-            return found[0] if self.later else "$"
+        if name is None:  # `$$`
+            return "$" if last else "$$"
         if name in self.known:
             self.used.add(name)
-            if verbatim and found["escape"]:
-                return found[0] if self.later else found[0][1:]
-            return self.known[name].text
-        if not verbatim and name not in self.later:
+            return found[0][1:] if verbatim and found["escape"] else self.known[name].text
+        if not verbatim and (last or name != COPY):
             hint = ("n_needs_each", {}) if name == COPY else meant(name, self.known, "parameters")
             self.report.say("E030", scalar.at, hint, name=name)
         return found[0]

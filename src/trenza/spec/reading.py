@@ -20,7 +20,7 @@ from trenza.spec.kinds import Kind
 from trenza.spec.lint import lint
 from trenza.spec.mend import mended
 from trenza.spec.merge import merged
-from trenza.spec.parameters import COPY, UNTOUCHED, Filling
+from trenza.spec.parameters import UNTOUCHED, Filling
 from trenza.spec.regions import Regions, base_of
 from trenza.spec.report import Report, nearest
 from trenza.spec.tree import Entry, Mapped, Place, Scalar, Sequence, Tree
@@ -85,7 +85,7 @@ class _Reader:
 
     def _lab(self, tree: Mapped) -> Lab:
         known = self._parameters(tree)
-        filling = Filling(known, self.report, later=frozenset({COPY}))
+        filling = Filling(known, self.report, last=False)
         entries = {
             name: entry if name in UNTOUCHED else Entry(entry.key, filling.filled(_kind(name), entry.value))
             for name, entry in tree.entries.items()

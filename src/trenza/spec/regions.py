@@ -47,7 +47,7 @@ class Regions:
                 node = self._with_templates(node, kind)
             for copy_name, item in self._copies_of(name, node, where, entry.key):
                 copy = node.without("each") if "each" in node.entries else node
-                filling = Filling({} if item is None else {COPY: item}, self.report)
+                filling = Filling({} if item is None else {COPY: item}, self.report, last=True)
                 filled = filling.filled(kind, copy)
                 assert isinstance(filled, Mapped)
                 if kind is HOST and "containers" in filled.entries:
