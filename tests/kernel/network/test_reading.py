@@ -117,7 +117,7 @@ def test_what_a_person_typed_is_observed() -> None:
             "ip address add 10.7.0.1/24 dev br7 && ip route add 10.8.0.0/16 via 10.7.0.2 &&"
             "ip route add blackhole 10.9.0.0/16 && ip neighbour add 10.7.0.9 lladdr 02:00:00:00:00:09 dev br7 &&"
             "bridge fdb add 02:00:00:00:00:55 dev eth0 master static &&"
-            "ip link add mv link br7 type macvlan mode private && ip tuntap add dev tap7 mode tap",
+            "ip link add mv link br7 type macvlan mode private && ip link add ifb7 type ifb",
         )
         seen = there.kernel.observe(base)
         assert seen.things[link_key(nic("a", "br7"))] == Bridge(
@@ -128,7 +128,7 @@ def test_what_a_person_typed_is_observed() -> None:
         macvlan = seen.things[link_key(nic("a", "mv"))]
         assert isinstance(macvlan, Macvlan)
         assert (macvlan.parent, macvlan.mode) == (nic("a", "br7"), MacvlanMode.PRIVATE)
-        assert seen.things[link_key(nic("a", "tap7"))] == OtherLink(nic("a", "tap7"), "tun")
+        assert seen.things[link_key(nic("a", "ifb7"))] == OtherLink(nic("a", "ifb7"), "ifb")
         added = {
             address("a", "br7", "10.7.0.1/24"),
             route("a", "10.8.0.0/16", "10.7.0.2", "br7"),
