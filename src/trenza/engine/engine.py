@@ -163,8 +163,8 @@ class Engine:
         else:
             record.began_s = time.time()
         if record != self.record:
-            self.record = record
             record.save(self._record_path)
+            self.record = record
         plan, left_alone = self._plan(record.mode, self._with_launched(wanted))
         self.perform(plan, done)
         return Outcome(lab, plan, warnings, left_alone, fresh)
@@ -296,7 +296,10 @@ class Engine:
         key = f"{process.node} {process.name}"
         before = self.record.restarts.get(key, 0)
         self.record.restarts[key] = before + 1
-        self.record.save(self._record_path)
+        try:
+            self.record.save(self._record_path)
+        except KeeperError as error:  # a full disk must not keep a daemon down
+            self.journal.say("error", process.node, error.message)
         return before
 
 

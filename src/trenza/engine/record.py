@@ -9,6 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from trenza.errors import KeeperError
+
 
 class Mode(StrEnum):
     """FULL labs are as the file says, everything extra goes; in START and UNTIL labs the person's work is hers."""
@@ -39,12 +41,15 @@ class Record:
     began_s: float = 0.0
 
     def save(self, path: Path) -> None:
-        """Write it whole or not at all."""
+        """Write it whole or not at all; raises KeeperError."""
         fields: dict[str, Any] = asdict(self)
         fields["source"] = base64.b64encode(self.source).decode()
         temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(fields))
-        temporary.rename(path)
+        try:
+            temporary.write_text(json.dumps(fields))
+            temporary.rename(path)
+        except OSError as error:
+            raise KeeperError(f"cannot write down how the lab is: {error.strerror}") from error
 
     @staticmethod
     def load(path: Path) -> Record | None:

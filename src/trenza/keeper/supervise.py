@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from trenza.engine.engine import Engine
 from trenza.errors import KernelError
 from trenza.linux import beneath
+from trenza.linux.exits import exit_words, find_exit_code, is_reaped
 from trenza.linux.inside import SandboxNodes
 from trenza.linux.netns import Home
 from trenza.linux.probes import connects
 from trenza.model.state import Process, Restart
 
 _POLL_S = 0.02
+_REAPED_WITHIN_S = 1.0
 _MAX_BACKOFF_S = 10.0
 LOG_TAIL_BYTES = 2000
 
@@ -49,24 +52,31 @@ class Supervisor:
         self._home = home
         self._run = run
         self._watched: dict[tuple[str, str], tuple[int, int]] = {}
+        self._returning: set[tuple[str, str]] = set()
+        self._ends: dict[tuple[str, str], str] = {}
         self._loop = asyncio.get_running_loop()
-        self._restarts: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def watch(self) -> None:
-        """Watch every declared process that runs and is not watched yet."""
+        """Watch every declared process that runs and is not watched yet; see to those that died unwatched."""
+        alive = self._nodes.alive()
         for process in self._declared():
-            pid = self._nodes.pid_of_process(process)
             key = (process.node, process.name)
-            if pid is None or self._watched.get(key, (0, 0))[0] == pid:
+            pid = self._nodes.pid_of_process(process)
+            if pid is not None and self._watched.get(key, (0, 0))[0] == pid:
+                continue
+            if pid is None:
+                if key not in self._watched and process.node in alive and self._nodes.has_died(process):
+                    self._settle(process, None)
                 continue
             self._forget(key)
             try:
                 descriptor = os.pidfd_open(pid)
             except ProcessLookupError:
-                self._ended(process, pid)
+                self._settle(process, None)
                 continue
             self._watched[key] = (pid, descriptor)
-            self._loop.add_reader(descriptor, self._ended, process, pid)
+            self._loop.add_reader(descriptor, self._see_end, process, pid, descriptor)
 
     def _declared(self) -> list[Process]:
         return [thing for thing in self._engine.wanted if isinstance(thing, Process)]
@@ -77,22 +87,44 @@ class Supervisor:
             self._loop.remove_reader(known[1])
             os.close(known[1])
 
-    def _ended(self, process: Process, pid: int) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _see_end(self, process: Process, pid: int, descriptor: int) -> None:
+        self._loop.remove_reader(descriptor)
+        self._spawn(self._ended(process, pid, descriptor))
+
+    async def _ended(self, process: Process, pid: int, descriptor: int) -> None:
+        until = self._loop.time() + _REAPED_WITHIN_S
+        while not is_reaped(descriptor) and self._loop.time() < until:
+            await asyncio.sleep(_POLL_S)  # the node's init is about to reap it; nobody tells us when it has
         key = (process.node, process.name)
-        if self._watched.get(key, (pid, 0))[0] == pid:
-            self._forget(key)
-        if process.node not in self._nodes.alive() or process not in self._declared():
+        if self._watched.get(key) != (pid, descriptor):
+            return  # it was replaced meanwhile
+        code = find_exit_code(descriptor)
+        self._forget(key)
+        self._nodes.end_rest(pid)
+        self._settle(process, code)
+
+    def _settle(self, process: Process, code: int | None) -> None:
+        """What happens after an end: `code` is None where the kernel does not tell, and then counts as a failure."""
+        key = (process.node, process.name)
+        if key in self._returning or process.node not in self._nodes.alive() or process not in self._declared():
             return
-        self._engine.journal.say("service", process.node, f"{process.name} ended", service=process.name, state="dead")
-        if process.restart is Restart.NO:
+        self._ends[key] = exit_words(code)
+        said = f"{process.name}: {exit_words(code)}"
+        self._engine.journal.say("service", process.node, said, service=process.name, state="dead", status=code)
+        if process.restart is Restart.NO or (process.restart is Restart.ON_FAILURE and code == 0):
+            self._nodes.give_up(process)
             return
-        before = self._engine.restarted(process)
-        task = self._loop.create_task(self._restart(process, backoff_s(before)))
-        self._restarts.add(task)
-        task.add_done_callback(self._restarts.discard)
+        self._returning.add(key)
+        self._spawn(self._restart(process, backoff_s(self._engine.restarted(process))))
 
     async def _restart(self, process: Process, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
+        self._returning.discard((process.node, process.name))
         if process.node not in self._nodes.alive() or process not in self._declared():
             return
         if self._nodes.is_running(process):
@@ -118,8 +150,9 @@ class Supervisor:
         while True:
             if await self._is_ready(process):
                 return None
-            if self._nodes.pid_of_process(process) is None and process.restart is Restart.NO:
-                return Unready(process, "it ended", self.last_output(process))
+            if self._nodes.pid_of_process(process) is None and not self._nodes.has_died(process):
+                reason = self._ends.get((process.node, process.name), "it ended")
+                return Unready(process, reason, self.last_output(process))
             if self._loop.time() >= until:
                 return Unready(process, f"not ready after {process.ready.deadline_s:g} s", self.last_output(process))
             await asyncio.sleep(_POLL_S)

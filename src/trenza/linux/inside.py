@@ -101,10 +101,10 @@ class SandboxNodes:
                 }
                 for node in chunk
             ]
-            self._client.ask({"do": "spawn", "nodes": requests})
-            for node in chunk:
+            for node in chunk:  # before they are there: who adopts them after our death must know what they are
                 self._known[node.name] = node
-        self._save()
+            self._save()
+            self._client.ask({"do": "spawn", "nodes": requests})
 
     def stop(self, names: Sequence[NodeName]) -> None:
         self._stop(names, forget=False)
@@ -216,26 +216,44 @@ class SandboxNodes:
             "user": process.user,
             "detach": True,
             "log": f"/var/log/{process.name}.log",
+            "service": process.name,
         }
-        answer, _ = self._client.ask(request)
-        pid = answer["pid"]
-        self._started[process.node, process.name] = _Started(process, pid, _began(pid) or 0)
+        key = (process.node, process.name)
+        self._started[key] = _Started(
+            process, 0, 0
+        )  # before it runs: should we die now, who adopts it asks for its pid
+        self._save()
+        pid = self._client.ask(request)[0]["pid"]
+        self._started[key] = _Started(process, pid, _began(pid) or 0)
         self._save()
 
     def end(self, process: Process) -> None:
-        started = self._started.pop((process.node, process.name), None)
-        self._save()
-        if started is None or _began(started.pid) != started.began:
-            return
-        descriptor = os.pidfd_open(started.pid)
-        try:
-            for number in (signal.SIGTERM, signal.SIGKILL):
-                _signal_group(started.pid, number)
-                if select.select([descriptor], [], [], _END_GRACE_S)[0]:
-                    break
-            _signal_group(started.pid, signal.SIGKILL)  # what it left behind in its session
-        finally:
-            os.close(descriptor)
+        started = self._started.get((process.node, process.name))
+        if started is not None and _began(started.pid) == started.began:
+            descriptor = os.pidfd_open(started.pid)
+            try:
+                for number in (signal.SIGTERM, signal.SIGKILL):
+                    _signal_group(started.pid, number)
+                    if select.select([descriptor], [], [], _END_GRACE_S)[0]:
+                        break
+            finally:
+                os.close(descriptor)
+            _kill_session(started.pid)
+        self.give_up(process)
+
+    def end_rest(self, pid: int) -> None:
+        """End what a declared process that is dead left behind in its session."""
+        _kill_session(pid)
+
+    def give_up(self, process: Process) -> None:
+        """A declared process that ended and is to stay so: nobody who adopts it starts it again."""
+        if self._started.pop((process.node, process.name), None) is not None:
+            self._save()
+
+    def has_died(self, process: Process) -> bool:
+        """Whether a process was started with this very definition, was not given up, and does not live."""
+        started = self._started.get((process.node, process.name))
+        return started is not None and started.process == process and _began(started.pid) != started.began
 
     def is_running(self, process: Process) -> bool:
         """Whether the process we started under this name, with this very definition, lives."""
@@ -288,8 +306,11 @@ class SandboxNodes:
             ],
         }
         temporary = self._memory.with_suffix(".new")
-        temporary.write_text(json.dumps(record))
-        temporary.rename(self._memory)
+        try:
+            temporary.write_text(json.dumps(record))
+            temporary.rename(self._memory)
+        except OSError as error:
+            raise KernelError(f"cannot write down what runs: {error.strerror}", errno=error.errno or 0) from error
 
     def _load(self) -> None:
         from trenza.model.state import NodeKind
@@ -315,6 +336,16 @@ class SandboxNodes:
                 fields["digest"],
             )
             self._started[process.node, process.name] = _Started(process, item["pid"], item["began"])
+        if any(not started.pid for started in self._started.values()):
+            self._find_started()
+
+    def _find_started(self) -> None:
+        """The pids of processes whose start outlived the keeper that asked for it."""
+        services = self._client.ask({"do": "services"})[0]["services"]
+        for key, started in self._started.items():
+            pid = services.get(key[0], {}).get(key[1], 0)
+            if not started.pid and pid:
+                self._started[key] = _Started(started.process, pid, _began(pid) or 0)
 
 
 def _link_at(directory: int, name: str) -> str | None:
@@ -332,6 +363,18 @@ def _began(pid: int) -> int | None:
         return None
     fields = text.rsplit(")", 1)[1].split()
     return None if fields[0] in ("Z", "X") else int(fields[19])
+
+
+def _kill_session(leader: int) -> None:
+    """End every process of a session, whatever process group it made for itself."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                if int(fields[3]) == leader and fields[0] not in ("Z", "X"):
+                    os.kill(int(entry.name), signal.SIGKILL)
+            except (OSError, ValueError):
+                continue  # it ended while we looked
 
 
 def _signal_group(pid: int, number: int) -> None:

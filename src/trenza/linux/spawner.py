@@ -2,7 +2,8 @@
 
 Forked by the sandbox's pid 1 into the user namespace that all nodes share, whose root is never the caller's id, and
 confined there once (`trenza.linux.confine`): whatever it forks inherits the limits, so no entry into a node can
-forget them. Standard library only. It listens on an abstract socket of the sandbox's network namespace, which no node shares.
+forget them. Standard library only. It listens on an abstract socket of the sandbox's network namespace, which no node
+shares.
 
 Requests and answers are JSON, one per SEQPACKET message, with descriptors by SCM_RIGHTS:
 
@@ -10,6 +11,7 @@ Requests and answers are JSON, one per SEQPACKET message, with descriptors by SC
     {"do": "stop", "names": [...], "forget": bool}                          → {"stopped": [...]}
     {"do": "alive"}                                                         → {"nodes": {name: [pid, pid in host]}}
     {"do": "exec", "node", "argv", "env", "cwd", "user", "tty", "detach"}   → {"pid"} (+ pty) …later {"exit": status}
+    {"do": "services"}                                                      → {"services": {node: {service: pid}}}
     {"do": "signal", "pid", "signal"}                                       → {}
 
 `exec` takes the caller's descriptors for stdin, stdout and stderr (one to three). A pid is one of the sandbox.
@@ -80,6 +82,7 @@ class Spawner:
         self.single_id = single_id
         self.nodes: dict[str, _Node] = {}
         self.clients: dict[int, _Client] = {}
+        self.services: dict[str, dict[str, int]] = {}
         self.wakeup, self.wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.poll = select.poll()
 
@@ -161,6 +164,8 @@ class Spawner:
                 self._answer(client, {"nodes": {name: self._pids(node) for name, node in self._alive().items()}})
             case "exec":
                 self._execute(client, request, descriptors)
+            case "services":
+                self._answer(client, {"services": self.services})
             case "signal":
                 os.kill(request["pid"], request["signal"])
                 self._answer(client, {})
@@ -352,6 +357,8 @@ class Spawner:
             return
         if not request.get("detach"):
             client.children.add(pid)
+        elif "service" in request:  # for a keeper whose predecessor died before it heard the pid
+            self.services.setdefault(request["node"], {})[request["service"]] = pid
         self._answer(client, {"pid": pid}, pty)
         for descriptor in pty:
             os.close(descriptor)
