@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from trenza.engine.journal import Journal
 from trenza.engine.record import Mode, Record
 from trenza.engine.suggestions import suggest
-from trenza.errors import KernelError, Problem, UsageError
+from trenza.errors import KeeperError, KernelError, Problem, UsageError
 from trenza.linux.nodes import NodeHandle, Nodes
 from trenza.model.lab import Lab
 from trenza.model.measurements import Measurements
