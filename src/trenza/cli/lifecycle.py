@@ -192,13 +192,20 @@ def _say_what_was_done(name: str, result: dict[str, Any], seconds: float) -> Non
         ]
         if result["switches"] == 1:
             counts[-1] = tr("1 switch", "1 conmutador")
-        put(tr(f"{name} is up in {seconds:.2f} s: ", f"{name} en marcha en {seconds:.2f} s: ") + ", ".join(counts))
+        put(
+            tr(f"{name} is up in {_duration(seconds)}: ", f"{name} en marcha en {_duration(seconds)}: ")
+            + ", ".join(counts)
+        )
     elif result["lines"]:
-        put(tr(f"{name}: repaired in {seconds:.2f} s", f"{name}: reparado en {seconds:.2f} s"))
+        put(tr(f"{name}: repaired in {_duration(seconds)}", f"{name}: reparado en {_duration(seconds)}"))
         for line in result["lines"]:
             put(f"  {line}")
     else:
         put(tr(f"{name} is as it should be", f"{name} está como debe"))
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 0.1 else f"{seconds:.2f} s"
 
 
 def _say_next(name: str, result: dict[str, Any]) -> None:

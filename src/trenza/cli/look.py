@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from trenza.cli.arguments import add_format, add_lab, add_node, complete_nodes
-from trenza.cli.speech import put, put_json, put_line, table, tr
+from trenza.cli.speech import note, put, put_json, put_line, table, tr
 from trenza.client.machine import machine_pids
 from trenza.client.session import ask, connect, converse, get_running, running_labs
-from trenza.errors import UsageError
+from trenza.errors import KeeperError, UsageError
 
 Data = dict[str, Any]
 WHAT = ("nodes", "links", "addresses", "routes", "neighbours", "fdb", "stp")
@@ -184,11 +184,16 @@ def run_events(arguments: argparse.Namespace) -> int:
         for line in event.get("operations") or ():
             print(f"{'':14}{line}", flush=True)
 
-    channel = connect(get_running(arguments.lab))
+    lab = get_running(arguments.lab)
+    channel = connect(lab)
     channel.socket.settimeout(None)
     request = {"verb": "events", "follow": arguments.follow, "kinds": arguments.kind, "all": arguments.all}
     try:
         converse(channel, request, listener=show)
+    except KeeperError:
+        if lab in running_labs():
+            raise
+        note(tr(f"{lab} has ended", f"{lab} ha terminado"))
     finally:
         channel.close()
     return 0

@@ -14,7 +14,7 @@ from trenza.engine.record import Mode, Record
 from trenza.engine.suggestions import suggest
 from trenza.errors import KeeperError, KernelError, Problem, UsageError
 from trenza.linux.nodes import NodeHandle, Nodes
-from trenza.model.lab import Lab
+from trenza.model.lab import Lab, ToNat
 from trenza.model.measurements import Measurements
 from trenza.model.names import Interface, NicName, NodeName, bare_name
 from trenza.model.state import Loopback, Node, NodeKind, Process, State, Thing, leans_on, nodes_of, provides
@@ -155,6 +155,7 @@ class Engine:
         if self.record is not None and request is not None:
             _refuse_another(self.record, record)
         lab, wanted, warnings = self._read(record)
+        _refuse_what_is_not_there_yet(lab)
         if fresh or self.record is None or self.record.source != record.source:
             self._require(wanted)
         if self.record is not None:
@@ -351,6 +352,19 @@ def _refuse_another(running: Record, asked: Record) -> None:
             f"this lab was started {_how(running)}; you ask for it {_how(asked)}",
             hint="`trenza up --reset` rebuilds it as asked; `trenza up` alone keeps it as it was started",
         )
+
+
+def _refuse_what_is_not_there_yet(lab: Lab) -> None:
+    """Part of the format that this version reads and cannot build. Raises UsageError naming all of it."""
+    uplinks = [f"{node.name}.{nic.name}" for node in lab.nodes for nic in node.nics if isinstance(nic.to, ToNat)]
+    leases = [f"{node.name}.{nic.name}" for node in lab.nodes for nic in node.nics if nic.dhcp]
+    lacking = []
+    if uplinks:
+        lacking.append(f"an uplink (to: nat) at {', '.join(uplinks)}")
+    if leases:
+        lacking.append(f"a DHCP client (dhcp: true) at {', '.join(leases)}")
+    if lacking:
+        raise UsageError(f"this version of trenza cannot build {' nor '.join(lacking)}")
 
 
 def _how(record: Record) -> str:

@@ -82,6 +82,8 @@ class Keeper:
         self._loop = asyncio.get_running_loop()
         self.supervisor = Supervisor(self.engine, self.nodes, self.home, self._run_quietly)
         self.doors = Doors(self.nodes, self._serve_door)
+        self._changes = self.kernel.watch(neighbours=False)
+        self._loop.add_reader(self._changes.fileno(), self._hear)
         self._tasks: set[asyncio.Task[None]] = set()
         self._verbs: dict[str, Callable[[Connection, Message], Awaitable[None]]] = {
             "up": self._up, "plan": self._plan, "show": self._show, "exec": self._exec, "launch": self._launch,
@@ -95,8 +97,7 @@ class Keeper:
         listener = socket.socket(fileno=self.settings.listener)
         listener.setblocking(False)
         if self.engine.record is not None:
-            self.supervisor.watch()
-            self.doors.open()
+            self._attend()
             self.journal.say("keeper", "", "a new keeper adopted the lab")
         while True:
             sock, _ = await self._loop.sock_accept(listener)
@@ -104,6 +105,17 @@ class Keeper:
                 sock.close()
                 continue
             self._spawn(self._serve(Connection(sock, self._loop)))
+
+    def _attend(self) -> None:
+        """Look after what is there now: services, doors, and what the kernel tells of changes."""
+        self.supervisor.watch()
+        self.doors.open()
+        self._changes.follow(self.nodes.alive())
+
+    def _hear(self) -> None:
+        """What the kernel tells goes to the journal."""
+        for change in self._changes.read():
+            self.journal.say(change.kind, change.node, change.text, **{**change.fields, "nic": change.nic})
 
     def _spawn(self, work: Any) -> None:
         task = self._loop.create_task(work)
@@ -198,8 +210,7 @@ class Keeper:
                     connection.send({"progress": {"done": number, "of": of}})
 
             outcome = self.engine.up(request, done)
-            self.supervisor.watch()
-            self.doors.open()
+            self._attend()
             processes = [thing for thing in self.engine.wanted if isinstance(thing, Process)]
             unready = await self.supervisor.unready(processes)
         wanted = self.engine.wanted
@@ -270,15 +281,14 @@ class Keeper:
     async def _launch(self, connection: Connection, message: Message) -> None:
         async with self._busy:
             name = self.engine.launch(self.engine.resolve(message["host"]), message["name"])
-            self.doors.open()
+            self._attend()
         connection.send({"result": {"node": name}})
 
     async def _start(self, connection: Connection, message: Message) -> None:
         async with self._busy:
             name = self.engine.resolve(message["node"])
             self.engine.start(name)
-            self.supervisor.watch()
-            self.doors.open()
+            self._attend()
         connection.send({"result": {"node": name}})
 
     async def _stop(self, connection: Connection, message: Message) -> None:
@@ -286,7 +296,7 @@ class Keeper:
             name = self.engine.resolve(message["node"])
             dangling = [f"/run/netns/{link}" for link in self.nodes.names_of_netns(name)]
             self.engine.stop(name)
-            self.doors.open()
+            self._attend()
         connection.send({"result": {"node": name, "dangling": dangling}})
 
     async def _restart(self, connection: Connection, message: Message) -> None:
@@ -295,15 +305,14 @@ class Keeper:
             if name in self.nodes.alive():
                 self.engine.stop(name)
             self.engine.start(name)
-            self.supervisor.watch()
-            self.doors.open()
+            self._attend()
         connection.send({"result": {"node": name}})
 
     async def _remove(self, connection: Connection, message: Message) -> None:
         async with self._busy:
             name = self.engine.resolve(message["node"])
             self.engine.remove(name)
-            self.doors.open()
+            self._attend()
         connection.send({"result": {"node": name}})
 
     async def _serve_door(self, host: NodeName, connection: Connection) -> None:

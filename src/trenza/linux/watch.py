@@ -151,7 +151,7 @@ def _link_event(node: NodeName, watched: _Watched, record: LinkRecord, *, gone: 
     """What is different from the last time; the kernel also tells of changes that none of this shows."""
     old = watched.links.get(record.index)
     fields = {
-        "kind": record.kind,
+        "type": record.kind,
         "up": str(record.up).lower(),
         "carrier": str(record.carrier).lower(),
         "mtu": str(record.mtu_bytes),
