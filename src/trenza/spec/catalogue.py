@@ -254,6 +254,11 @@ CODES: dict[str, Code] = {
         "{name} tiene el VNI {vni}, como {other}, en el mismo puerto UDP",
         "A node has one tunnel end for each VNI and port.",
     ),
+    "E058": Code(
+        "{name} has {size} ports; the kernel allows {most}",
+        "{name} tiene {size} puertos; el kernel permite {most}",
+        "Spread them over several bridges or switches.",
+    ),
     "E059": Code(
         "'{name}' is the name of several nodes",
         "'{name}' es el nombre de varios nodos",

@@ -204,6 +204,8 @@ class Decoder:
     def _many(self, kind: Many, tree: Tree) -> Given | None:
         tree = written_out(kind, tree)
         if isinstance(tree, Scalar) and tree.is_null:
+            if kind.single and isinstance(kind.of, Form) and not self.draft:
+                self.report.say("E016", tree.at, None, what=Word(kind.of.what), got=Word("nothing"))
             return None
         if not isinstance(tree, Sequence):
             self._unlike("a list", tree)

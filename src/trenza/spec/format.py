@@ -153,8 +153,8 @@ SERVICE = record(
 SERVICE_KINDS = ("run",)
 
 _NODE = (
-    Option("nics", Table(forms.NIC, NIC), "Its network interfaces."),
-    Option("bridges", Table(forms.BRIDGE, BRIDGE), "Its bridges."),
+    Option("nics", Table(forms.NIC, NIC, listable=True), "Its network interfaces."),
+    Option("bridges", Table(forms.BRIDGE, BRIDGE, listable=True), "Its bridges."),
     Option("vxlans", Table(forms.NIC, VXLAN), "Its VXLAN tunnel ends."),
     Option("macvlans", Table(forms.NIC, MACVLAN), "Its macvlans."),
     Option("routes", Many(ROUTE), "Its routes."),
@@ -176,10 +176,10 @@ HOST = record(
     "host",
     "A host: a machine of the lab.",
     *_NODE,
-    Option("containers", Table(forms.NODE, CONTAINER), "Its containers."),
+    Option("containers", Table(forms.NODE, CONTAINER, listable=True), "Its containers."),
 )
 
-_HOSTS = Option("hosts", Table(forms.NODE, HOST), "The machines.")
+_HOSTS = Option("hosts", Table(forms.NODE, HOST, listable=True), "The machines.")
 _SWITCHES = Option("switches", Table(forms.SWITCH, SWITCH, listable=True), "The switches.")
 _CABLES = Option(
     "cables", Table(forms.CABLE, Many(forms.PLUG), listable=True),

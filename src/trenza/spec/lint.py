@@ -6,6 +6,7 @@ without its solution they are the exercise.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from trenza.spec.wiring import Wiring
 DEFAULT_MTU_BYTES = 1500
 VXLAN_MTU_BYTES = 1450
 MIN_IPV6_MTU_BYTES = 1280
+MAX_BRIDGE_PORTS = 1023
 VXLAN_OVERHEAD_BYTES = {4: 50, 6: 70}
 """Outer IP, UDP, VXLAN and inner Ethernet headers (RFC 7348, section 5)."""
 
@@ -35,6 +37,7 @@ def lint(lab: Lab, drafts: Drafts, wiring: Wiring, top: Decoded, report: Report,
     """Say what is doubtful about a lab without errors."""
     linter = _Linter(lab, drafts, wiring, top, report)
     linter.addresses()
+    linter.bridge_sizes()
     linter.loops()
     linter.spanning_trees()
     linter.tunnels()
@@ -139,6 +142,14 @@ class _Linter:
             self._say("W014", at, *around, nic=holder.interface, mtu=holder.mtu_bytes)
 
     # layer 2
+
+    def bridge_sizes(self) -> None:
+        """The kernel counts a bridge's ports in ten bits, and number 0 is none (net/bridge/br_private.h)."""
+        sizes = Counter(self.segments.bridge_of.values())
+        for bridge, size in sizes.items():
+            if size > MAX_BRIDGE_PORTS:
+                record = self.drafts.nodes[bridge.node].bridges[bridge.nic]
+                self.report.say("E058", record.at, None, name=bridge, size=size, most=MAX_BRIDGE_PORTS)
 
     def loops(self) -> None:
         for written in self.segments.loops():

@@ -82,7 +82,8 @@ class Filling:
         if name in self.known:
             self.used.add(name)
             return found[0][1:] if verbatim and found["escape"] else self.known[name].text
-        if not verbatim and (last or name != COPY):
+        due = last if name == COPY else not self.last  # each name is said by one filling
+        if due and not verbatim:
             hint = ("n_needs_each", {}) if name == COPY else meant(name, self.known, "parameters")
             self.report.say("E030", scalar.at, hint, name=name)
         return found[0]

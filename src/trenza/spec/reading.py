@@ -142,9 +142,9 @@ class _Reader:
         """Parameters by name: as declared, then the profile's, then those that were set."""
         declared = tree.get("parameters")
         known = {
-            name: entry.value
+            # One that is no single value stays a parameter that is not filled in: its declaration is the error.
+            name: entry.value if isinstance(entry.value, Scalar) else Scalar(f"${name}", plain=True, at=entry.key)
             for name, entry in (declared.entries if isinstance(declared, Mapped) else {}).items()
-            if isinstance(entry.value, Scalar)
         }
         profiles = tree.get("profiles")
         by_name = profiles.entries if isinstance(profiles, Mapped) else {}

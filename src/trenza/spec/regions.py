@@ -61,9 +61,10 @@ class Regions:
 
     def _with_containers(self, host: Mapped, where: str) -> Mapped:
         containers = host.entries["containers"]
-        if not isinstance(containers.value, Mapped):
+        nodes = written_out(HOST.options["containers"].kind, containers.value)
+        if not isinstance(nodes, Mapped):
             return host
-        expanded = self._nodes(containers.value, CONTAINER, where)
+        expanded = self._nodes(nodes, CONTAINER, where)
         return Mapped({**host.entries, "containers": Entry(containers.key, expanded)}, host.at)
 
     def _copies_of(self, name: str, node: Mapped, where: str, at: Place) -> list[tuple[str, Scalar | None]]:

@@ -414,6 +414,14 @@ def test_null_where_nothing_is_to_be_removed_is_an_empty_one_in_the_base() -> No
     assert nic(lab, "h.eth0").to == Unplugged()
 
 
+def test_names_alone_may_be_listed() -> None:
+    lab = lab_of("lab: x\nswitches: [s]\nhosts: {a: {nics: [eth0], bridges: [br0], containers: [c]}}\n")
+    assert lab == lab_of(
+        "lab: x\nswitches: {s: {}}\nhosts: {a: {nics: {eth0: {}}, bridges: {br0: {}}, containers: {c: {}}}}\n"
+    )
+    assert [each.name for each in lab_of("lab: x\nhosts: [a, b]\n").nodes] == ["a", "b"]
+
+
 def test_variants_come_last_and_only_when_chosen() -> None:
     text = """\
 lab: x
