@@ -61,7 +61,7 @@ def test_up_says_what_there_is_and_what_to_type_next(cli: Cli) -> None:
         (("start", "c1"), "already running"),
         (("cp", "a", "b"), "trenza cp FILE NODE:"),
         (("exec", "c1"), "no command given"),
-        (("exec", "c1", "-e", "X", "--", "true"), "NAME=VALUE"),
+        (("exec", "-e", "X", "c1", "--", "true"), "NAME=VALUE"),
     ],
 )
 def test_what_cannot_be_meant_is_answered_with_what_can(pair: Cli, words: tuple[str, ...], said: str) -> None:
@@ -137,7 +137,7 @@ def test_show_gives_pids_as_the_machine_and_the_host_know_them(pair: Cli) -> Non
 
 
 def test_show_knows_the_root_bridge(cli: Cli) -> None:
-    stp = "ports: [p], stp: {priority: %s, forward_delay: 2, hello_time: 1, max_age: 4}"
+    stp = "ports: [p], stp: {priority: %s, forward_delay: 2, hello_time: 1, max_age: 6}"
     cli.ok("up", cli.lab(f"""\
 lab: tree
 cables: {{k: [h1.p, h2.p]}}
@@ -209,6 +209,7 @@ def test_events_follow_and_filter(pair: Cli) -> None:
     assert (first["kind"], first["node"], first["nic"]) == ("link", "h1", "eth0")
     pair.ok("down", "pair")
     assert follower.wait(10) == 0
+    follower.stdout.close()
 
 
 def test_the_lab_file_that_new_writes_comes_up(cli: Cli) -> None:
@@ -262,6 +263,7 @@ def test_capture_to_a_file_is_read_by_tshark(pair: Cli) -> None:
     assert capture.stderr.readline().startswith("listening on h2/c1.eth0, h1")
     pair.ok("exec", "c1", "--", "ping", "-c", "1", "10.0.0.1")
     assert capture.wait(10) == 0
+    capture.stderr.close()
     fields = ["-T", "fields", "-e", "frame.interface_name", "-e", "icmp.type"]
     read = subprocess.run(["tshark", "-r", str(pair.directory / "both.pcapng"), *fields], text=True,
                           capture_output=True, check=True, timeout=60)  # fmt: skip

@@ -91,6 +91,7 @@ def _request(arguments: argparse.Namespace, lab_file: LabFile, *, keep_mode: boo
     request: dict[str, Any] = {
         "source": base64.b64encode(lab_file.source).decode(),
         "file": lab_file.file,
+        "shown": lab_file.shown(),
         "directory": lab_file.directory,
         "mode": mode,
         "until": arguments.until,

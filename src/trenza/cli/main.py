@@ -173,7 +173,7 @@ def _complete() -> None:
     for word in (*VERBS, *ALIASES):
         module = importlib.import_module(f"trenza.cli.{VERBS[ALIASES.get(word, word)].module}")
         getattr(module, f"configure_{ALIASES.get(word, word)}")(verbs.add_parser(word, add_help=True))
-    argcomplete.autocomplete(parser)
+    argcomplete.autocomplete(parser, always_complete_options=False)
 
 
 if __name__ == "__main__":

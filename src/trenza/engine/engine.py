@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -44,6 +45,7 @@ class Request:
 
     source: bytes
     file: str
+    shown: str
     directory: str
     mode: Mode = Mode.FULL
     profile: str | None = None
@@ -83,13 +85,17 @@ class Engine:
         self._require = require
         self._record_path = record_path
         self.record = Record.load(record_path)
+        self._parsed: tuple[str, Lab, tuple[Problem, ...]] | None = None
         self._reading: tuple[str, Lab, State, tuple[Problem, ...]] | None = None
         if self.record is not None:
             self._read(self.record)
 
     # ------------------------------------------------------------------ reading
     def _read(self, record: Record) -> tuple[Lab, State, tuple[Problem, ...]]:
-        """The lab and the state it wants; read once as long as neither file nor choices change."""
+        """The lab and the state it wants; read once as long as neither file nor choices change.
+
+        A record knows what the files held that it names; only a new one fetches them.
+        """
         choices = Choices(
             profile=record.profile,
             parameters=record.parameters,
@@ -97,14 +103,18 @@ class Engine:
             until=record.until,
             start=record.mode is Mode.START,
         )
-        digest = hashlib.blake2b(repr((record.source, choices)).encode()).hexdigest()
-        if self._reading is not None and self._reading[0] == digest:
-            return self._reading[1:]
-        reading = read(record.source, record.file, choices)
-        sources = {file.source for node in reading.lab.nodes for file in node.files if file.source is not None}
-        contents = {source: self.fetch(source) for source in sorted(sources)}
-        wanted = wanted_state(reading.lab, contents)
-        self._reading = (digest, reading.lab, wanted, reading.problems)
+        asked = repr((record.source, choices))
+        if self._parsed is None or self._parsed[0] != asked:
+            reading = read(record.source, record.file, choices)
+            self._parsed = (asked, reading.lab, reading.problems)
+        _, lab, problems = self._parsed
+        for source in sorted({file.source for node in lab.nodes for file in node.files if file.source is not None}):
+            if source not in record.files:
+                record.files[source] = base64.b64encode(self.fetch(source)).decode()
+        digest = hashlib.blake2b(repr((asked, sorted(record.files.items()))).encode()).hexdigest()
+        if self._reading is None or self._reading[0] != digest:
+            contents = {source: base64.b64decode(text) for source, text in record.files.items()}
+            self._reading = (digest, lab, wanted_state(lab, contents), problems)
         return self._reading[1:]
 
     @property
@@ -179,6 +189,7 @@ class Engine:
             lab="",
             source=request.source,
             file=request.file,
+            shown=request.shown,
             directory=request.directory,
             mode=request.mode,
             language=request.language,

@@ -22,11 +22,12 @@ class Mode(StrEnum):
 
 @dataclass(slots=True)
 class Record:
-    """One running lab. `source` is the lab file's bytes, `file` the name to show, `directory` where it lies."""
+    """One running lab. `source` is the lab file's bytes, `file` its path, `shown` that path as it was typed."""
 
     lab: str
     source: bytes
     file: str
+    shown: str
     directory: str
     mode: Mode
     language: str = "en"
@@ -34,6 +35,8 @@ class Record:
     parameters: dict[str, str] = field(default_factory=dict)
     variants: list[str] = field(default_factory=list)
     until: str | None = None
+    files: dict[str, str] = field(default_factory=dict)
+    """What the files that the lab takes from its directory held when they were read: base64 by name."""
     launched: dict[str, str] = field(default_factory=dict)
     """Containers launched by hand: full name to host."""
     restarts: dict[str, int] = field(default_factory=dict)

@@ -164,11 +164,13 @@ class Keeper:
     def _request(self, message: Message) -> Request:
         """The request as typed; with `keep`, the way the lab was started stays."""
         source, file, directory = base64.b64decode(message["source"]), message["file"], message["directory"]
+        shown = message.get("shown") or file
         record = self.engine.record
         if message.get("keep") and record is not None:
             return Request(
                 source,
                 file,
+                shown,
                 directory,
                 record.mode,
                 record.profile,
@@ -180,6 +182,7 @@ class Keeper:
         return Request(
             source=source,
             file=file,
+            shown=shown,
             directory=directory,
             mode=Mode(message["mode"]),
             profile=message.get("profile"),
