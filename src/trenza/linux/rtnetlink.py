@@ -328,7 +328,7 @@ def _fdb(index: int, mac: Mac, destination: IpAddress | None) -> bytes:
 # Questions
 
 DUMP_LINKS: Final = message(GETLINK, DUMP, _LINK(0, 0, 0, 0, 0) + attribute(29, u32(_SKIP_STATISTICS)))
-"""All links without counters: two dumps with nothing changed between them are equal byte for byte."""
+"""All links without the counters that can be left out (those of IPv6)."""
 DUMP_LINKS_WITH_COUNTERS: Final = message(GETLINK, DUMP, _LINK(0, 0, 0, 0, 0))
 DUMP_ADDRESSES: Final = message(GETADDR, DUMP, _ADDRESS(0, 0, 0, 0, 0))
 DUMP_ROUTES: Final = message(

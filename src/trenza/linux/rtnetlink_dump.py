@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from struct import Struct
 from typing import Final
 
-from trenza.linux.netlink import attributes, split_messages
+from trenza.linux.netlink import ATTRIBUTE, attributes, split_messages
 from trenza.linux.rtnetlink import (
     AF_BRIDGE,
     AF_INET,
@@ -281,3 +281,50 @@ def fdb_record(data: bytes, start: int, end: int) -> FdbRecord | None:
     return FdbRecord(
         index, mac_text(found[2]), number(found.get(9)), state, flags, ip_of(found.get(1)), age_s
     )  # fmt: skip
+
+
+# What changes by itself, by the type of the attribute: of links, counters (IFLA_STATS and IFLA_STATS64) and, inside
+# their options, timers of bridges and ports; of neighbours and forwarding entries, ages and probes.
+_UNSTEADY: Final = {NEWLINK: frozenset((7, 23)), NEWNEIGH: frozenset((3, 4))}
+_UNSTEADY_INSIDE: Final = {2: frozenset((16, 17, 18, 19)), 5: frozenset((21, 22, 23))}
+_LINK_INFORMATION: Final = 18
+
+
+def steady_parts(data: bytes) -> tuple[slice, ...]:
+    """The parts of a dump that stay as they are while nobody configures anything.
+
+    Only payloads are left out, so that two dumps with equal steady parts and lengths have one structure.
+    """
+    parts: list[slice] = []
+    kept = 0
+    for kind, _flags, _sequence, start, end in split_messages(data):
+        for first, last in _unsteady_ranges(data, kind, start, end):
+            parts.append(slice(kept, first))
+            kept = last
+    parts.append(slice(kept, len(data)))
+    return tuple(parts)
+
+
+def _unsteady_ranges(data: bytes, kind: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    types = _UNSTEADY.get(kind)
+    if types is None:
+        return
+    for attribute, first, last in _ranges(data, start + (16 if kind == NEWLINK else 12), end):
+        if attribute in types:
+            yield first, last
+        elif kind == NEWLINK and attribute == _LINK_INFORMATION:
+            for inner, inner_first, inner_last in _ranges(data, first, last):
+                timers = _UNSTEADY_INSIDE.get(inner, frozenset())
+                for option, option_first, option_last in _ranges(data, inner_first, inner_last) if timers else ():
+                    if option in timers:
+                        yield option_first, option_last
+
+
+def _ranges(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """(type, start, end) of the payload of every attribute."""
+    while start + 4 <= end:
+        size, kind = ATTRIBUTE.unpack_from(data, start)
+        if size < 4:
+            return
+        yield kind & 0x3FFF, start + 4, start + size
+        start += (size + 3) & ~3

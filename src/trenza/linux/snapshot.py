@@ -1,7 +1,7 @@
 """What the namespaces of a lab hold, as records, and which veth ends belong together.
 
-Dumps without counters are equal byte for byte while nothing changes, so what was read of a node is kept beside its
-bytes: looking again at a quiet lab costs the dumps and a comparison.
+While nothing changes, two dumps are equal but for counters, timers and ages, so what was read of a node is kept beside
+its bytes: looking again at a quiet lab costs the dumps and a comparison of all the rest.
 """
 
 from __future__ import annotations
@@ -29,14 +29,24 @@ class _Dump(Generic[Record]):
     read: Callable[[bytes], tuple[Record, ...]]
     data: bytes = b""
     records: tuple[Record, ...] = ()
+    steady: tuple[slice, ...] | None = None
+    """The bytes of `data` that do not change by themselves, once somebody needed to know."""
 
     def update(self, sock: NetlinkSocket) -> bool:
         """Ask again; whether anything is different."""
-        data = sock.dump(self.request)
-        if data == self.data:
+        data, old = sock.dump(self.request), self.data
+        if data == old:
             return False
-        self.data, self.records = data, self.read(data)
+        if len(data) == len(old):
+            if self.steady is None:
+                self.steady = rtnetlink_dump.steady_parts(old)
+            if all(data[part] == old[part] for part in self.steady):
+                return False
+        self.data, self.records, self.steady = data, self.read(data), None
         return True
+
+    def clear(self) -> None:
+        self.data, self.records, self.steady = b"", (), None
 
 
 @dataclass(slots=True)
@@ -95,7 +105,7 @@ class NodeView:
         if any(link.kind in _FORWARDING_KINDS for link in self.links):
             changed = self._fdb.update(sock) or changed
         elif self._fdb.data:
-            self._fdb.data, self._fdb.records = b"", ()
+            self._fdb.clear()
             changed = True
         if changed:
             self.version += 1
