@@ -13,10 +13,13 @@ import json
 import os
 import resource
 import select
+import shutil
 import signal
 import socket
+import stat
 import struct
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,9 +62,14 @@ def history_directory(lab: str) -> Path:
 
 
 def _own_directory(path: Path) -> Path:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = path.lstat()
-    if status.st_uid not in (os.getuid(), ROOTS_FIRST_ID) or (status.st_mode & 0o40000) == 0:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = path.lstat()
+    except OSError as error:
+        raise SandboxError(
+            f"cannot make {path}: {error.strerror}", hint="trenza keeps its state there; see XDG_RUNTIME_DIR"
+        ) from error
+    if status.st_uid not in (os.getuid(), ROOTS_FIRST_ID) or not stat.S_ISDIR(status.st_mode):
         raise SandboxError(
             f"{path} belongs to somebody else (uid {status.st_uid})", hint="remove it, or set XDG_RUNTIME_DIR"
         )
@@ -73,10 +81,9 @@ def lab_directory(lab: str) -> Path:
 
 
 def known_labs() -> list[str]:
-    """Names of labs that run now, in alphabetical order."""
-    return sorted(
-        entry.name for entry in runtime_directory().iterdir() if (entry / "lock").exists() and holder(entry.name)
-    )
+    """Names of labs that run now, in alphabetical order; those that are being made are among them."""
+    names = [entry.name for entry in runtime_directory().iterdir() if not entry.name.startswith(".")]
+    return sorted(name for name in names if holder(name))
 
 
 # ---------------------------------------------------------------- lock = identity
@@ -100,17 +107,45 @@ def working_on(lab: str, *, deadline_s: float = 60.0) -> Iterator[Path]:
 
     Raises SandboxError when another command still holds it at the deadline.
     """
-    directory = _own_directory(lab_directory(lab))
-    with open(directory / "commands", "w") as file:
-        _lock_with_deadline(file.fileno(), lab, deadline_s)
-        if not directory.exists():  # it was removed while we waited: begin again with a fresh one
-            with working_on(lab, deadline_s=deadline_s) as fresh:
-                yield fresh
-            return
-        yield directory
+    until = time.monotonic() + deadline_s
+    while True:
+        directory = _own_directory(lab_directory(lab))
+        try:
+            descriptor = os.open(directory / "commands", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue  # another command removed the directory just now
+        except OSError as error:
+            raise SandboxError(f"cannot write {directory}: {error.strerror}") from error
+        try:
+            _lock_with_deadline(descriptor, lab, until - time.monotonic(), deadline_s)
+            if _is_at(descriptor, directory / "commands"):  # else it was removed while we waited: begin again
+                yield directory
+                return
+        finally:
+            os.close(descriptor)
 
 
-def _lock_with_deadline(descriptor: int, lab: str, deadline_s: float) -> None:
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether the open file is the one that the path names now."""
+    try:
+        named = path.stat()
+    except FileNotFoundError:
+        return False
+    ours = os.fstat(descriptor)
+    return (named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino)
+
+
+def discard(directory: Path) -> None:
+    """Remove a lab's directory, held by `working_on`, in one step for whoever looks: it is moved away first."""
+    doomed = directory.with_name(f".gone-{directory.name}-{os.getpid()}")
+    try:
+        directory.rename(doomed)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _lock_with_deadline(descriptor: int, lab: str, remaining_s: float, deadline_s: float) -> None:
     def expire(*_: object) -> None:
         raise SandboxError(f"another command has been working on {lab} for {deadline_s:.0f} s")
 
@@ -118,8 +153,10 @@ def _lock_with_deadline(descriptor: int, lab: str, deadline_s: float) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return
     except BlockingIOError:
+        if remaining_s <= 0:
+            expire()
         before = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, deadline_s)
+    signal.setitimer(signal.ITIMER_REAL, remaining_s)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     finally:
@@ -393,6 +430,11 @@ def execute_inside(
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
         syscalls.unshare(CLONE_NEWNS)
+        # Two forks: of the first, in the sandbox's pid namespace, the second is handed to the sandbox's pid 1. After one
+        # it would be the machine's init that had to reap it, and pid 1 could not end before that.
+        first = os.fork()
+        if first:
+            os._exit(os.waitstatus_to_exitcode(os.waitpid(first, 0)[1]) & 0xFF)
         if os.fork():
             os._exit(0)
         syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
