@@ -101,7 +101,7 @@ def wait(lease: int, spawner: int) -> None:
 
 
 def main() -> None:
-    """`init SETTINGS`: JSON with workplace, lock, lease, ready (descriptors), single_id, size_bytes, tools."""
+    """`init SETTINGS`: JSON with lock, lease, ready (descriptors), single_id, size_bytes, tools."""
     settings = json.loads(sys.argv[1])
     try:
         fcntl.lockf(settings["lock"], fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -113,14 +113,9 @@ def main() -> None:
     for name, text in (("oom_score_adj", "900"), ("comm", "trenza-init")):
         with open(f"/proc/self/{name}", "w") as file:
             file.write(text)
-    tools = {}
-    for name, path in settings["tools"].items():
-        with open(path, "rb") as file:
-            tools[name] = file.read()
     single_id = settings["single_id"]
-    template.build_sandbox_root(
-        settings["workplace"], size_bytes=settings["size_bytes"], nodes_uid=0 if single_id else 1, tools=tools
-    )
+    nodes_uid = 0 if single_id else 1
+    template.build_sandbox_root(size_bytes=settings["size_bytes"], nodes_uid=nodes_uid, tools=settings["tools"])
     socket.sethostname("trenza")
     for name in ("lock", "lease", "ready"):
         os.set_inheritable(settings[name], False)

@@ -69,11 +69,19 @@ def _own_directory(path: Path) -> Path:
         raise SandboxError(
             f"cannot make {path}: {error.strerror}", hint="trenza keeps its state there; see XDG_RUNTIME_DIR"
         ) from error
-    if status.st_uid not in (os.getuid(), ROOTS_FIRST_ID) or not stat.S_ISDIR(status.st_mode):
+    if status.st_uid not in _our_ids() or not stat.S_ISDIR(status.st_mode):
         raise SandboxError(
             f"{path} belongs to somebody else (uid {status.st_uid})", hint="remove it, or set XDG_RUNTIME_DIR"
         )
     return path
+
+
+def _our_ids() -> set[int]:
+    """Whom our directories may belong to: us, and where we are root, the id that keepers run under."""
+    ids = {os.getuid()}
+    if os.getuid() == 0:
+        ids.add(id_map().first_uid or ROOTS_FIRST_ID)
+    return ids
 
 
 def lab_directory(lab: str) -> Path:
@@ -278,14 +286,10 @@ def create(lab: str, directory: Path) -> Lease:
     Raises MachineError when the machine does not allow it, SandboxError when it fails otherwise.
     """
     ids = id_map()
-    workplace = directory / "root"
-    workplace.mkdir(exist_ok=True)
     log = os.open(directory / "init.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     if ids.first_uid is not None and os.getuid() == 0:
-        for path in (directory, workplace):
-            path.chmod(0o711)
-        runtime_directory().chmod(0o711)
+        _require_readable_by_all()
         os.fchown(lock, ids.first_uid, ids.first_uid)
     lease_read, lease_write = os.pipe()
     ready_read, ready_write = os.pipe()
@@ -296,7 +300,7 @@ def create(lab: str, directory: Path) -> Lease:
             os.close(lease_write)
             os.close(ready_read)
             ours.close()
-            _become_init(theirs, workplace, lock=lock, lease=lease_read, ready=ready_write, log=log, ids=ids)
+            _become_init(theirs, lock=lock, lease=lease_read, ready=ready_write, log=log, ids=ids)
         except BaseException as error:  # the parent reads it from the socket; this child must end here
             theirs.send(f"e{getattr(error, 'errno', None) or 0} {error}".encode())
         finally:
@@ -344,9 +348,7 @@ def _expect_unshared(message: bytes) -> None:
     raise SandboxError(f"cannot make namespaces: {text or 'the process ended'}")
 
 
-def _become_init(
-    channel: socket.socket, workplace: Path, *, lock: int, lease: int, ready: int, log: int, ids: IdMap
-) -> None:
+def _become_init(channel: socket.socket, *, lock: int, lease: int, ready: int, log: int, ids: IdMap) -> None:
     """In the forked child: new namespaces, ids from the parent, and a grandchild that becomes pid 1 by exec."""
     os.setsid()
     hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
@@ -366,7 +368,6 @@ def _become_init(
     if os.fork():
         os._exit(0)
     settings = {
-        "workplace": str(workplace),
         "lock": lock,
         "lease": lease,
         "ready": ready,
@@ -389,9 +390,19 @@ def _become_init(
 
 
 def node_tools() -> dict[str, str]:
-    """Programs that every node has on its PATH: name to file."""
-    tool = Path(__file__).with_name("node_tool.py")
-    return {"trenza": str(tool)} if tool.exists() else {}
+    """Programs that every node has on its PATH: name to text."""
+    return {"trenza": Path(__file__).with_name("node_tool.py").read_text()}
+
+
+def _require_readable_by_all() -> None:
+    """A sandbox of root's runs under subordinate ids, which must reach trenza itself. Raises MachineError if not."""
+    for path in (package_root(), sys.prefix, os.path.realpath(sys.executable)):
+        for part in (Path(path), *Path(path).parents):
+            if not part.stat().st_mode & 0o001:
+                raise MachineError(
+                    f"{path} is closed to others at {part}, and a sandbox of root's runs as nobody of this machine",
+                    hint="install trenza where everybody may read it (PIPX_HOME=/opt/pipx), or run it as a user",
+                )
 
 
 # ---------------------------------------------------------------- entering and ending

@@ -57,16 +57,20 @@ PROMPT_COMMAND=__trenza_record
 """
 
 
-def build_sandbox_root(workplace: str, *, size_bytes: int, nodes_uid: int, tools: dict[str, bytes]) -> None:
-    """Mount the sandbox's root on `workplace` (any directory this process sees) and make it the root.
+WORKPLACE: Final = "/tmp"
+"""Where a sandbox's root is mounted before it becomes the root: any directory that is there and open to everybody."""
+
+
+def build_sandbox_root(*, size_bytes: int, nodes_uid: int, tools: dict[str, str]) -> None:
+    """Mount the sandbox's root and make it the root of this process's mount namespace.
 
     It holds /usr read-only, the skeleton and the devices that nodes use, and a tmpfs of `size_bytes` for what nodes
     write. `nodes_uid` is the id, in this user namespace, that is root in the nodes. `tools` are programs to put on
     the nodes' PATH, by name.
     """
     mount(None, "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
-    mount("trenza", workplace, "tmpfs", MS_NOSUID | MS_NODEV, f"mode=755,size={size_bytes},nr_inodes=1m")
-    root = workplace
+    root = WORKPLACE
+    mount("trenza", root, "tmpfs", MS_NOSUID | MS_NODEV, f"mode=755,size={size_bytes},nr_inodes=1m")
     for name in ("usr", "proc", "sys", "tmp", "run", "etc"):
         os.mkdir(f"{root}/{name}", 0o755)
     for name in (SKELETON, DEVICES, NODES):
@@ -74,12 +78,10 @@ def build_sandbox_root(workplace: str, *, size_bytes: int, nodes_uid: int, tools
         os.chown(root + name, nodes_uid, nodes_uid)
     bind("/usr", f"{root}/usr", MS_RDONLY | MS_NOSUID | MS_NODEV, recursive=True)
     _link_usr(root)
-    # The skeleton belongs to the nodes' root; made under its id, it needs no pass of chown. That id cannot pass
-    # through the directories of the sandbox's owner, so the paths are relative.
-    os.chdir(root + SKELETON)
+    # The skeleton belongs to the nodes' root; made under its id, it needs no pass of chown.
     os.setegid(nodes_uid)
     os.seteuid(nodes_uid)
-    _fill_skeleton(".", tools)
+    _fill_skeleton(root + SKELETON, tools)
     os.seteuid(0)
     os.setegid(0)
     _fill_devices(root + DEVICES, nodes_uid)
@@ -94,7 +96,7 @@ def _link_usr(root: str) -> None:
             os.symlink(f"usr/{name}", f"{root}/{name}")
 
 
-def _fill_skeleton(skeleton: str, tools: dict[str, bytes]) -> None:
+def _fill_skeleton(skeleton: str, tools: dict[str, str]) -> None:
     for name in _DIRECTORIES:
         os.makedirs(f"{skeleton}/{name}", exist_ok=True)
     for name in ("tmp", "var/tmp"):
@@ -122,7 +124,7 @@ def _fill_skeleton(skeleton: str, tools: dict[str, bytes]) -> None:
     Path(f"{skeleton}/etc/trenza/bashrc").write_text(BASHRC)
     for name, program in tools.items():
         path = Path(f"{skeleton}/opt/trenza/bin/{name}")
-        path.write_bytes(program)
+        path.write_text(program)
         path.chmod(0o755)
 
 
