@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_interface
 
 from trenza.linux.netlink import NetlinkSocket
-from trenza.linux.perform import default_costs
 from trenza.linux.rtnetlink import CENTISECONDS, link_local
 from trenza.linux.rtnetlink_dump import LinkRecord, ip_of, number
 from trenza.linux.snapshot import NodeView, parent_of, veth_pairs
+from trenza.linux.translate import default_costs
 from trenza.model.names import Interface, NicName, NodeName
 from trenza.model.state import (
     ZERO_MAC,
