@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,12 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from trenza.errors import KeeperError, MachineError, TrenzaError, UsageError
+from trenza.errors import KeeperError, MachineError, SandboxError, TrenzaError, UsageError
 from trenza.linux import sandbox
 from trenza.wire import Channel, Message
 
 SOCKET_NAME = "keeper.socket"
-_KEPT_FILES = ("commands", "lock", "root")
+MAKING = "making"
+"""A file in the directory of a lab that has not committed yet."""
+_KEPT_FILES = ("commands", "lock", "root", MAKING)
 ANSWER_DEADLINE_S = 600.0
 REQUIRED_PROGRAMS = {"/usr/bin/catatonit": "catatonit"}
 
@@ -76,21 +77,37 @@ def _what_runs(labs: Sequence[str]) -> str:
 
 # ---------------------------------------------------------------- keepers
 def connect(lab: str) -> Channel:
-    """A channel to the lab's keeper, which is started if it is not there. Raises UsageError if the lab does not run."""
-    if sandbox.holder(lab) is None:
-        raise UsageError(f"lab {lab!r} is not running", hint=_what_runs(running_labs()))
+    """A channel to the lab's keeper, which is started if it is not there. Raises UsageError if the lab does not run.
+
+    A lab that another command is making right now is waited for.
+    """
     directory = sandbox.lab_directory(lab)
+    if (directory / MAKING).exists():
+        with sandbox.working_on(lab):
+            if sandbox.holder(lab) is None:
+                sandbox.discard(directory)
+    if sandbox.holder(lab) is None or (directory / MAKING).exists():
+        raise UsageError(f"lab {lab!r} is not running", hint=_what_runs(running_labs()))
+    return _connect_running(lab, directory)
+
+
+def _connect_running(lab: str, directory: Path) -> Channel:
     try:
         return Channel(_connect(directory))
     except OSError:
         pass
-    with open(directory / "keeper.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            return Channel(_connect(directory))
-        except OSError:
-            start_keeper(lab, directory)
-            return Channel(_connect(directory))
+    try:
+        with open(directory / "keeper.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                return Channel(_connect(directory))
+            except OSError:
+                start_keeper(lab, directory)
+                return Channel(_connect(directory))
+    except OSError as error:
+        if sandbox.holder(lab) is None:
+            raise UsageError(f"lab {lab!r} is not running", hint=_what_runs(running_labs())) from error
+        raise KeeperError(f"cannot start a keeper: {error.strerror}", hint=_log_tail(directory)) from error
 
 
 def _connect(directory: Path) -> socket.socket:
@@ -153,7 +170,10 @@ def converse(
     channel: Channel, request: Mapping[str, Any], descriptors: Sequence[int] = (), listener: Listener = lambda _: None
 ) -> Message:
     """Send a request; every message before the answer goes to `listener`. Raises RemoteError, or KeeperError."""
-    channel.send({**request, "descriptors": len(descriptors)}, descriptors)
+    try:
+        channel.send({**request, "descriptors": len(descriptors)}, descriptors)
+    except ConnectionError as error:
+        raise KeeperError("the keeper ended before it was asked", hint="the next command starts another") from error
     while True:
         try:
             message = channel.receive()
@@ -177,7 +197,10 @@ def ask(
     lab: str, request: Mapping[str, Any], descriptors: Sequence[int] = (), listener: Listener = lambda _: None
 ) -> Message:
     """One request to a running lab's keeper."""
-    channel = connect(lab)
+    return _ask(connect(lab), request, descriptors, listener)
+
+
+def _ask(channel: Channel, request: Mapping[str, Any], descriptors: Sequence[int], listener: Listener) -> Message:
     try:
         return converse(channel, request, descriptors, listener)
     finally:
@@ -200,27 +223,35 @@ def up(lab: str, request: Mapping[str, Any], lab_directory: str, listener: Liste
     if missing:
         raise MachineError(f"missing programs: {', '.join(missing)}", hint=f"sudo apt install {' '.join(missing)}")
     with sandbox.working_on(lab) as directory, _lab_descriptor(lab_directory) as descriptor:
-        if sandbox.holder(lab) is not None:
-            return ask(lab, {**request, "verb": "up"}, [descriptor], listener)
-        _clear(directory)
+        request = {**request, "verb": "up"}
+        if (directory / MAKING).exists():  # whoever made it was killed; its sandbox is about to end, or has ended
+            sandbox.end(lab)
+        elif sandbox.holder(lab) is not None:
+            return _ask(_connect_running(lab, directory), request, [descriptor], listener)
         try:
+            _clear(directory)
+            (directory / MAKING).touch()
             lease = sandbox.create(lab, directory)
             try:
                 start_keeper(lab, directory)
-                channel = Channel(_connect(directory))
-                try:
-                    result = converse(channel, {**request, "verb": "up"}, [descriptor], listener)
-                finally:
-                    channel.close()
+                result = _ask(Channel(_connect(directory)), request, [descriptor], listener)
+                (directory / MAKING).unlink()
                 lease.commit()
                 return result
             finally:
                 lease.abandon()
         except BaseException as error:
-            if isinstance(error, KeeperError) and error.hint is None:
-                error.hint = _log_tail(directory)
-            shutil.rmtree(directory, ignore_errors=True)
+            said = _log_tail(directory)
+            sandbox.discard(directory)
+            if isinstance(error, KeeperError):
+                error.hint = said
+            if isinstance(error, OSError):
+                raise SandboxError(f"cannot make {lab}: {_words(error)}") from error
             raise
+
+
+def _words(error: OSError) -> str:
+    return str(error.strerror) if error.filename is None else f"{error.filename}: {error.strerror}"
 
 
 def _clear(directory: Path) -> None:
@@ -236,5 +267,5 @@ def down(lab: str) -> bool:
         return False
     with sandbox.working_on(lab) as directory:
         was_running = sandbox.end(lab)
-        shutil.rmtree(directory, ignore_errors=True)
+        sandbox.discard(directory)
     return was_running

@@ -13,7 +13,7 @@ from typing import Any
 
 from trenza.client.session import RemoteError, connect
 from trenza.errors import KeeperError
-from trenza.wire import CHUNK_BYTES, Channel
+from trenza.wire import CHUNK_BYTES, Channel, Message
 
 FAILED = 125
 
@@ -66,12 +66,20 @@ def _wait(channel: Channel) -> int:
     before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         while True:
-            status = _status(channel.receive())
+            status = _status(_heard(channel))
             if status is not None:
                 return status
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _heard(channel: Channel) -> Message | bytes | None:
+    """The next message; None also if the keeper was killed in the middle of one."""
+    try:
+        return channel.receive()
+    except ConnectionError:
+        return None
 
 
 def _status(message: Any) -> int | None:
@@ -116,7 +124,7 @@ def _interact(channel: Channel) -> int:
                 else:
                     watched.remove(0)
             if channel.socket.fileno() in ready or channel.pending():
-                message = channel.receive()
+                message = _heard(channel)
                 if isinstance(message, bytes):
                     sys.stdout.buffer.write(message)
                     sys.stdout.buffer.flush()
