@@ -77,12 +77,15 @@ class Channel:
         self._waiting: list[Message | bytes] = []
 
     def send(self, message: Mapping[str, Any] | bytes, descriptors: Sequence[int] = ()) -> None:
-        """Send one message; descriptors ride on its first byte."""
+        """Send one message; descriptors ride on its first byte. Raises KeeperError if the other side has gone."""
         frame = encode(message)
-        if descriptors:
-            sent = socket.send_fds(self.socket, [frame], list(descriptors))
-            frame = frame[sent:]
-        self.socket.sendall(frame)
+        try:
+            if descriptors:
+                frame = frame[socket.send_fds(self.socket, [frame], list(descriptors)) :]
+            if frame:  # sending nothing to one who answered and closed already would be an error
+                self.socket.sendall(frame)
+        except ConnectionError as error:
+            raise KeeperError("the keeper ended before it was asked") from error
 
     def receive(self) -> Message | bytes | None:
         """The next message, or None when the other side closed."""
