@@ -70,7 +70,7 @@ def _problems(source: bytes, file: str, choices: Choices, problems: dict[Problem
     from trenza.spec import read
 
     try:
-        reading = read(source, file, choices)
+        reading = read(source, file, choices, language())
     except LabFileError as error:
         problems.update(dict.fromkeys(error.problems))
         return None

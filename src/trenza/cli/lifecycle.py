@@ -81,7 +81,7 @@ def _name_of(lab_file: LabFile) -> str:
     if name is None:
         from trenza.spec import read
 
-        name = read(lab_file.source, lab_file.shown()).lab.name
+        name = read(lab_file.source, lab_file.shown(), language=language()).lab.name
     return check_name(name)
 
 
@@ -258,7 +258,7 @@ def _dry_run(arguments: argparse.Namespace, lab_file: LabFile, name: str) -> int
         until=arguments.until,
         start=arguments.start,
     )
-    lab = read(lab_file.source, lab_file.shown(), choices).lab
+    lab = read(lab_file.source, lab_file.shown(), choices, language()).lab
     sources = {file.source for node in lab.nodes for file in node.files if file.source is not None}
     contents = {source: (_below(lab_file.directory, source)) for source in sources}
     plan = diff(State(), wanted_state(lab, contents))

@@ -103,9 +103,9 @@ class Engine:
             until=record.until,
             start=record.mode is Mode.START,
         )
-        asked = repr((record.source, choices))
+        asked = repr((record.source, choices, record.language))
         if self._parsed is None or self._parsed[0] != asked:
-            reading = read(record.source, record.file, choices)
+            reading = read(record.source, record.shown, choices, record.language)
             self._parsed = (asked, reading.lab, reading.problems)
         _, lab, problems = self._parsed
         for source in sorted({file.source for node in lab.nodes for file in node.files if file.source is not None}):

@@ -7,6 +7,7 @@ import base64
 import errno
 import json
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -530,7 +531,7 @@ class Keeper:
             else:
                 status = await self._await_command(connection, client, answer["pid"])
             if record and not tty:
-                self._record_line(node, " ".join(message["argv"]), status)
+                self._record_line(node, shlex.join(message["argv"]), status)
             connection.send({"result": {"status": status if status >= 0 else 128 - status}})
         finally:
             client.close()

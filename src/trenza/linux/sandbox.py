@@ -441,7 +441,7 @@ def execute_inside(
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
         syscalls.unshare(CLONE_NEWNS)
-        # Two forks: of the first, in the sandbox's pid namespace, the second is handed to the sandbox's pid 1. After one
+        # Two forks: of the first, in the sandbox's pid namespace, the second is handed to its pid 1. After one
         # it would be the machine's init that had to reap it, and pid 1 could not end before that.
         first = os.fork()
         if first:
