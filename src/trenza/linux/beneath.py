@@ -24,6 +24,7 @@ _RESOLVE_BENEATH: Final = 0x08
 _RESOLVE_IN_ROOT: Final = 0x10
 _libc = ctypes.CDLL(None, use_errno=True)
 
+
 def _openat2(directory: int, path: str, flags: int, mode: int, resolve: int) -> int:
     how = struct.pack("QQQ", flags | os.O_CLOEXEC, mode, resolve | _RESOLVE_NO_MAGICLINKS)
     result = _libc.syscall(
