@@ -80,13 +80,16 @@ def command_line(pid: int) -> str:
         return ""
 
 
-def keeper(cli: Cli, lab: str) -> int | None:
-    """The machine's pid of the lab's keeper. No child of pid 1: it came from outside into the same pid namespace."""
+def keepers(cli: Cli, lab: str) -> list[int]:
+    """The machine's pids of the lab's keepers, of which there is never more than one."""
     place = _pid_namespace(pid_one(cli, lab))
-    if place is None:
-        return None
-    keepers = [pid for pid, _ in named_processes(f' -m trenza.keeper {{"lab": "{lab}"')]
-    return min((pid for pid in keepers if _pid_namespace(pid) == place), default=None)
+    found = [pid for pid, _ in named_processes(f' -m trenza.keeper {{"lab": "{lab}"')]
+    return [pid for pid in found if place is not None and _pid_namespace(pid) == place]
+
+
+def keeper(cli: Cli, lab: str) -> int | None:
+    """The machine's pid of the lab's keeper."""
+    return next(iter(keepers(cli, lab)), None)
 
 
 def _pid_namespace(pid: int | None) -> str | None:
