@@ -91,7 +91,9 @@ class Run:
 
     def _send(self, node: NodeName, items: Sequence[Item]) -> None:
         """Send a node's items in order; whatever lies behind a refused operation in the plan is left out."""
-        for chunk in _chunks([item for item in items if item.place < self._limit]):
+        if self._refusal is not None:
+            items = [item for item in items if item.place < self._limit]
+        for chunk in _chunks(items):
             first = chunk[0]
             if isinstance(first.payload, SysctlWrite):
                 self._write(node, first, first.payload)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
-from trenza.linux.netlink import APPEND, CREATE, DUMP, EXCLUSIVE, REPLACE, attribute, message, u16, u32
+from trenza.linux.netlink import APPEND, CREATE, DUMP, EXCLUSIVE, REPLACE, REQUEST, attribute, message, u16, u32
 from trenza.model.names import Mac
 from trenza.model.state import (
     ZERO_MAC,
@@ -51,6 +51,13 @@ _LINK: Final = Struct("=BxHiII").pack
 _ADDRESS: Final = Struct("=BBBBI").pack
 _ROUTE: Final = Struct("=BBBBBBBBI").pack
 _NEIGHBOUR: Final = Struct("=BxxxiHBB").pack
+# attributes of one size, whole: routes and veths are made by the ten thousand
+_NUMBER: Final = Struct("=HHI").pack
+_IPV4: Final = Struct("=HH4s").pack
+_IPV6: Final = Struct("=HH16s").pack
+_MAC_AND_MTU: Final = Struct("=HH6s2xHHI").pack
+_PLAIN_IPV4_ROUTE: Final = Struct("=IHHIIBBBBBBBBIHH4sHH4sHHI").pack
+"""A whole request for a unicast IPv4 route with a next hop, a device and no metric: nearly all there are."""
 
 IFF_UP: Final = 1
 _SKIP_STATISTICS: Final = 1 << 3
@@ -153,7 +160,7 @@ def _new_link(index: int, kind: bytes, options: bytes, data: bytes, *, up: bool 
 
 
 def veth_end(nic: str, mac: Mac, mtu_bytes: int) -> bytes:
-    return named(nic) + attribute(1, bytes.fromhex(mac.replace(":", ""))) + attribute(4, u32(mtu_bytes)) + _ONE_QUEUE
+    return named(nic) + _MAC_AND_MTU(10, 1, mac_bytes(mac), 8, 4, mtu_bytes) + _ONE_QUEUE
 
 
 def new_veth(
@@ -164,9 +171,9 @@ def new_veth(
     `bridge_index` makes `end` a port at once; `peer_netns` None leaves the peer in the sender's namespace, down.
     """
     if bridge_index:
-        end += attribute(10, u32(bridge_index))
+        end += _NUMBER(8, 10, bridge_index)
     if peer_netns is not None:
-        peer += attribute(28, u32(peer_netns))
+        peer += _NUMBER(8, 28, peer_netns)
     return _new_link(index, b"veth", end, attribute(1, _LINK(0, 0, peer_index, 0, 0) + peer), up=up)
 
 
@@ -245,7 +252,7 @@ def new_address(index: int, address: IpInterface) -> bytes:
     if address.version == 4:
         scope = _SCOPE_HOST if address.ip.is_loopback else 0
         body = _ADDRESS(AF_INET, address.network.prefixlen, 0, scope, index)
-        return message(NEWADDR, CREATE | EXCLUSIVE, body + attribute(2, packed) + attribute(1, packed))
+        return message(NEWADDR, CREATE | EXCLUSIVE, body + _IPV4(8, 2, packed) + _IPV4(8, 1, packed))
     scope = _SCOPE_LINK if address.ip.is_link_local else 0
     body = _ADDRESS(AF_INET6, address.network.prefixlen, _IFA_F_NODAD, scope, index)
     return message(NEWADDR, CREATE | EXCLUSIVE, body + attribute(2, packed) + attribute(1, packed))
@@ -264,6 +271,13 @@ def delete_link_local(index: int, mac: Mac) -> bytes:
 
 
 def new_route(route: Route, dev_index: int) -> bytes:
+    to, via = route.to, route.via
+    if via is not None and to.version == 4 == via.version and dev_index and not (route.metric or route.onlink):
+        return _PLAIN_IPV4_ROUTE(
+            52, NEWROUTE, REQUEST | CREATE | EXCLUSIVE, 0, 0,
+            AF_INET, to.prefixlen, 0, 0, _MAIN_TABLE, _PROTOCOL_STATIC, 0, 1, 0,
+            8, 1, to.network_address.packed, 8, 5, via.packed, 8, 4, dev_index,
+        )  # fmt: skip
     scope = _SCOPE_LINK if route.to.version == 4 and route.via is None and route.type is RouteType.UNICAST else 0
     return message(NEWROUTE, CREATE | EXCLUSIVE, _route(route, dev_index, _PROTOCOL_STATIC, scope))
 
@@ -274,22 +288,29 @@ def delete_route(route: Route, dev_index: int) -> bytes:
 
 
 def _route(route: Route, dev_index: int, protocol: int, scope: int) -> bytes:
-    family = AF_INET if route.to.version == 4 else AF_INET6
+    to, via = route.to, route.via
+    version = to.version
+    family = AF_INET if version == 4 else AF_INET6
     flags = _RTNH_F_ONLINK if route.onlink else 0
-    length = route.to.prefixlen
+    length = to.prefixlen
     body = _ROUTE(family, length, 0, 0, _MAIN_TABLE, protocol, scope, _ROUTE_TYPE[route.type], flags)
     if length:
-        body += attribute(1, route.to.network_address.packed)
-    if route.via is not None:
-        if route.via.version == route.to.version:
-            body += attribute(5, route.via.packed)
+        body += _ip_attribute(1, to.network_address)
+    if via is not None:
+        if via.version == version:
+            body += _ip_attribute(5, via)
         else:  # RTA_VIA: an IPv4 network behind an IPv6 next hop (RFC 5549)
-            body += attribute(18, u16(AF_INET6 if route.via.version == 6 else AF_INET) + route.via.packed)
+            body += attribute(18, u16(AF_INET6 if via.version == 6 else AF_INET) + via.packed)
     if dev_index:
-        body += attribute(4, u32(dev_index))
+        body += _NUMBER(8, 4, dev_index)
     if route.metric:
-        body += attribute(6, u32(route.metric))
+        body += _NUMBER(8, 6, route.metric)
     return body
+
+
+def _ip_attribute(kind: int, ip: IpAddress) -> bytes:
+    packed = ip.packed
+    return _IPV4(8, kind, packed) if len(packed) == 4 else _IPV6(20, kind, packed)
 
 
 def new_neighbour(index: int, ip: IpAddress, mac: Mac) -> bytes:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from trenza.model.names import NodeName
 from trenza.model.state import Key
@@ -26,9 +27,11 @@ class SysctlWrite:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A message or a sysctl of the operation at `place` in the plan; errnos in `tolerated` do not matter."""
+class Item(NamedTuple):
+    """A message or a sysctl of the operation at `place` in the plan; errnos in `tolerated` do not matter.
+
+    A tuple and no dataclass: there are as many as routes in the lab, and a tuple is made in a third of the time.
+    """
 
     place: int
     payload: bytes | SysctlWrite
@@ -48,13 +51,19 @@ class Schedule:
         wave = self._after(node, needs)
         for key in makes:
             self._made[key] = (wave, node)
-        self._put(wave, node, items)
+        self._at(wave, node).extend(items)
 
     def then(self, node: NodeName, needs: Iterable[Key], items: Iterable[Item]) -> None:
         """Something inside `node`, after everything that this was called for before."""
-        wave = max(self._latest.get(node, 0), self._after(node, needs))
+        wave = self._latest.get(node, 0)
+        if needs:
+            wave = max(wave, self._after(node, needs))
         self._latest[node] = wave
-        self._put(wave, node, items)
+        self._at(wave, node).extend(items)
+
+    def add(self, node: NodeName, item: Item) -> None:
+        """Like `then`, of one thing that needs nothing else."""
+        self._at(self._latest.get(node, 0), node).append(item)
 
     def waves(self) -> Iterator[dict[NodeName, list[Item]]]:
         """The waves in order, each with the items of every node in order."""
@@ -68,7 +77,10 @@ class Schedule:
                 wave = max(wave, made[0] if made[1] == node else made[0] + 1)
         return wave
 
-    def _put(self, wave: int, node: NodeName, items: Iterable[Item]) -> None:
+    def _at(self, wave: int, node: NodeName) -> list[Item]:
         while len(self._waves) <= wave:
             self._waves.append({})
-        self._waves[wave].setdefault(node, []).extend(items)
+        items = self._waves[wave].get(node)
+        if items is None:
+            items = self._waves[wave][node] = []
+        return items

@@ -18,7 +18,7 @@ from trenza.linux.netlink import NetlinkSocket
 from trenza.linux.nodes import NodeHandle
 from trenza.linux.schedule import Item, Schedule, SysctlWrite
 from trenza.linux.words import operation_words
-from trenza.model.names import Interface, NodeName
+from trenza.model.names import Interface, NicName, NodeName
 from trenza.model.state import (
     Address,
     Bridge,
@@ -104,6 +104,8 @@ class Translation:
         self.touched: dict[Interface, None] = {}
         self._places = places
         self._indexes: dict[Interface, int] = {}
+        self._raised: set[NodeName] = set()
+        self._route_devices: dict[tuple[NodeName, NicName], int] = {}
 
     def add(self, place: int, operation: Operation) -> None:
         """Translate the operation at `place` of the run.
@@ -264,7 +266,7 @@ class Translation:
             Item(place, rtnetlink.set_link(index, settings)),
         ]
         self.schedule.make(node, (key,), (node_key(node),), items)
-        self._raise_loopback(place, node)
+        self.schedule.then(node, (), self._loopback(place, node))
         if bridge.up:
             self.rising.setdefault(node, []).append(Rise(place, index))
         self.touched[bridge.interface] = None
@@ -315,12 +317,20 @@ class Translation:
             self._within(place, interface.node, (), [rtnetlink.set_link(index, _port_options(port))])
 
     def _make_route(self, place: int, route: Route) -> None:
-        dev = 0 if route.dev is None else self._index(Interface(route.node, route.dev))
-        message = rtnetlink.new_route(route, dev)
-        if route.node in self.rising:
-            self.postponed.setdefault(route.node, []).append(Item(place, message))
+        node, nic = route.node, route.dev
+        dev = 0
+        if nic is not None:
+            found = self._route_devices.get((node, nic))
+            if found is None:
+                found = self._route_devices[node, nic] = self._index(Interface(node, nic))
+            dev = found
+        item = Item(place, rtnetlink.new_route(route, dev))
+        if node in self.rising:
+            self.postponed.setdefault(node, []).append(item)
+        elif node in self._raised:
+            self.schedule.add(node, item)
         else:
-            self._in_node(place, route.node, message)
+            self._in_node(place, node, item.payload)
 
     def _change_end(
         self, place: int, old: VethEnd | Vxlan | Macvlan, new: VethEnd | Vxlan | Macvlan, kind: str
@@ -389,7 +399,7 @@ class Translation:
     ) -> None:
         self._within(place, interface.node, (link_key(interface),), (payload,), tolerated)
 
-    def _in_node(self, place: int, node: NodeName, payload: bytes) -> None:
+    def _in_node(self, place: int, node: NodeName, payload: bytes | SysctlWrite) -> None:
         self._within(place, node, (), (payload,))
 
     def _within(
@@ -401,13 +411,16 @@ class Translation:
         tolerated: tuple[int, ...] = (),
     ) -> None:
         items = [Item(place, payload, tolerated) for payload in payloads]
-        if isinstance(payloads[0], bytes) and self._places.take_unraised(node):
-            items.insert(0, Item(place, rtnetlink.set_link(_LOOPBACK_INDEX, up=True)))
+        if node not in self._raised and isinstance(payloads[0], bytes):
+            items[:0] = self._loopback(place, node)
         self.schedule.then(node, needs, items)
 
-    def _raise_loopback(self, place: int, node: NodeName) -> None:
-        if self._places.take_unraised(node):
-            self.schedule.then(node, (), [Item(place, rtnetlink.set_link(_LOOPBACK_INDEX, up=True))])
+    def _loopback(self, place: int, node: NodeName) -> list[Item]:
+        """What raises the node's loopback, the first time that something is said to a new node."""
+        self._raised.add(node)
+        if not self._places.take_unraised(node):
+            return []
+        return [Item(place, rtnetlink.set_link(_LOOPBACK_INDEX, up=True))]
 
     def _index(self, interface: Interface) -> int:
         """The ifindex of an interface made in this run, or there already."""
