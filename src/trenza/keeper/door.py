@@ -34,12 +34,13 @@ class Doors:
                 self._loop.remove_reader(door.fileno())
                 door.close()
                 del self._doors[host]
-        for host, handle in alive.items():
-            if handle.node.kind is NodeKind.HOST and host not in self._doors and handle.pid is not None:
-                opened = _listen(handle.pid, self._nodes.root_id)
-                if opened is not None:
-                    self._doors[host] = (handle.pid, opened)
-                    self._loop.add_reader(opened.fileno(), self._accept, host, opened)
+        with beneath.acting_as(self._nodes.root_id):
+            for host, handle in alive.items():
+                if handle.node.kind is NodeKind.HOST and host not in self._doors and handle.pid is not None:
+                    opened = _listen(handle.pid)
+                    if opened is not None:
+                        self._doors[host] = (handle.pid, opened)
+                        self._loop.add_reader(opened.fileno(), self._accept, host, opened)
 
     def _accept(self, host: NodeName, door: socket.socket) -> None:
         try:
@@ -55,7 +56,7 @@ async def _await(work: Awaitable[None]) -> None:
     await work
 
 
-def _listen(pid: int, root_id: int) -> socket.socket | None:
+def _listen(pid: int) -> socket.socket | None:
     """A socket at /run/trenza.socket of the node, whatever links its owner made; None if there is no place for it."""
     try:
         with beneath.root_of(pid) as root:
@@ -68,8 +69,7 @@ def _listen(pid: int, root_id: int) -> socket.socket | None:
             os.unlink(SOCKET_NAME, dir_fd=run)
         except FileNotFoundError:
             pass
-        with beneath.acting_as(root_id):
-            door.bind(f"/proc/self/fd/{run}/{SOCKET_NAME}")
+        door.bind(f"/proc/self/fd/{run}/{SOCKET_NAME}")
         os.chmod(f"/proc/self/fd/{run}/{SOCKET_NAME}", 0o666)
         door.listen(16)
     except OSError:

@@ -108,10 +108,16 @@ class Keeper:
             self._spawn(self._serve(Connection(sock, self._loop)))
 
     def _attend(self) -> None:
-        """Look after what is there now: services, doors, and what the kernel tells of changes."""
+        """Look after what is there now: services at once; doors and changes when whoever asked has the answer."""
         self.supervisor.watch()
-        self.doors.open()
-        self._changes.follow(self.nodes.alive())
+        self._loop.call_soon(self._attend_further)
+
+    def _attend_further(self) -> None:
+        try:
+            self.doors.open()
+            self._changes.follow(self.nodes.alive())
+        except (OSError, TrenzaError) as error:  # too many nodes for this process's descriptors, or one that just died
+            self.journal.say("error", "", f"not every node is looked after: {error}")
 
     def _hear(self) -> None:
         """What the kernel tells goes to the journal."""
