@@ -62,21 +62,16 @@ class Supervisor:
         alive = self._nodes.alive()
         for process in self._declared():
             key = (process.node, process.name)
-            pid = self._nodes.pid_of_process(process)
-            if pid is not None and self._watched.get(key, (0, 0))[0] == pid:
+            if key in self._watched and self._watched[key][0] == self._nodes.pid_of_start(process):
                 continue
-            if pid is None:
+            taken = self._nodes.take_pidfd(process)
+            if taken is None:
                 if key not in self._watched and process.node in alive and self._nodes.has_died(process):
                     self._settle(process, None)
                 continue
             self._forget(key)
-            try:
-                descriptor = os.pidfd_open(pid)
-            except ProcessLookupError:
-                self._settle(process, None)
-                continue
-            self._watched[key] = (pid, descriptor)
-            self._loop.add_reader(descriptor, self._see_end, process, pid, descriptor)
+            self._watched[key] = taken
+            self._loop.add_reader(taken[1], self._see_end, process, *taken)
 
     def _declared(self) -> list[Process]:
         return [thing for thing in self._engine.wanted if isinstance(thing, Process)]

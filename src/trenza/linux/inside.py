@@ -86,6 +86,7 @@ class SandboxNodes:
         self._handles: dict[NodeName, NodeHandle] = {}
         self._known: dict[NodeName, Node] = {}
         self._started: dict[tuple[str, str], _Started] = {}
+        self._pidfds: dict[tuple[str, str], int] = {}
         self._load()
 
     # ------------------------------------------------------------------ nodes
@@ -223,9 +224,35 @@ class SandboxNodes:
             process, 0, 0
         )  # before it runs: should we die now, who adopts it asks for its pid
         self._save()
-        pid = self._client.ask(request)[0]["pid"]
-        self._started[key] = _Started(process, pid, _began(pid) or 0)
+        answer, (pidfd,) = self._client.ask(request)
+        self._keep_pidfd(key, pidfd)
+        self._started[key] = _Started(process, answer["pid"], _began(answer["pid"]) or 0)
         self._save()
+
+    def _keep_pidfd(self, key: tuple[str, str], pidfd: int | None) -> None:
+        old = self._pidfds.pop(key, None)
+        if old is not None:
+            os.close(old)
+        if pidfd is not None:
+            self._pidfds[key] = pidfd
+
+    def take_pidfd(self, process: Process) -> tuple[int, int] | None:
+        """The pid of a process that was started and a pidfd, which is the caller's to close; None if it is gone.
+
+        Where we started it ourselves, there is one even if it has ended already.
+        """
+        key = (process.node, process.name)
+        started = self._started.get(key)
+        if started is None:
+            return None
+        if key in self._pidfds:
+            return started.pid, self._pidfds.pop(key)
+        if _began(started.pid) != started.began:
+            return None
+        try:
+            return started.pid, os.pidfd_open(started.pid)
+        except ProcessLookupError:
+            return None
 
     def end(self, process: Process) -> None:
         started = self._started.get((process.node, process.name))
@@ -247,6 +274,7 @@ class SandboxNodes:
 
     def give_up(self, process: Process) -> None:
         """A declared process that ended and is to stay so: nobody who adopts it starts it again."""
+        self._keep_pidfd((process.node, process.name), None)
         if self._started.pop((process.node, process.name), None) is not None:
             self._save()
 
@@ -264,6 +292,11 @@ class SandboxNodes:
         """The pid in the sandbox of a declared process that lives."""
         started = self._started.get((process.node, process.name))
         return None if started is None or _began(started.pid) != started.began else started.pid
+
+    def pid_of_start(self, process: Process) -> int | None:
+        """The pid in the sandbox that a process was given, whether or not it lives."""
+        started = self._started.get((process.node, process.name))
+        return None if started is None else started.pid
 
     def placed(self, expected: State) -> Sequence[Thing]:
         found: list[Thing] = []

@@ -14,7 +14,8 @@ Requests and answers are JSON, one per SEQPACKET message, with descriptors by SC
     {"do": "services"}                                                      → {"services": {node: {service: pid}}}
     {"do": "signal", "pid", "signal"}                                       → {}
 
-`exec` takes the caller's descriptors for stdin, stdout and stderr (one to three). A pid is one of the sandbox.
+`exec` takes the caller's descriptors for stdin, stdout and stderr (one to three); with `service`, a name, it gives a
+pidfd back. A pid is one of the sandbox.
 """
 
 from __future__ import annotations
@@ -333,11 +334,14 @@ class Spawner:
         receiver.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         try:
             if not os.fork():
+                receiver.close()
                 self._step_inside(request, node, namespaces, descriptors, sender)
             sender.close()
             receiver.settimeout(_SPAWN_DEADLINE_S)
             message, ancillary, _, _ = receiver.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size) + 64)
             self._report_command(client, request, message, ancillary)
+            if "service" in request:
+                _try_report(receiver, {"go": True})
         finally:
             receiver.close()
             for descriptor, _ in namespaces:
@@ -357,8 +361,10 @@ class Spawner:
             return
         if not request.get("detach"):
             client.children.add(pid)
-        elif "service" in request:  # for a keeper whose predecessor died before it heard the pid
+        elif "service" in request:
+            # for a keeper whose predecessor died before it heard the pid
             self.services.setdefault(request["node"], {})[request["service"]] = pid
+            pty = (os.pidfd_open(pid),)
         self._answer(client, {"pid": pid}, pty)
         for descriptor in pty:
             os.close(descriptor)
@@ -420,6 +426,8 @@ class Spawner:
             if request.get("log"):
                 descriptors = [os.open("/dev/null", os.O_RDWR), *[_open_log(request["log"])] * 2]
             socket.send_fds(report, [json.dumps({"program": program}).encode()], pty)
+            if "service" in request:
+                report.recv(64)  # until there is a pidfd of us: however soon we end, it is known how
             moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 10) for descriptor in descriptors[:3]]
             for target, descriptor in enumerate(moved):
                 os.dup2(descriptor, target, inheritable=True)
