@@ -11,7 +11,7 @@ engine (LinuxKernel over BareNodes, the making of the plan included) beside
 A star is N hosts at one bridge, a line N routers with static routes to every network. Contenders take turns in one
 run, each turn in a fresh process with user, network and mount namespaces of its own. Ready means answered: echo
 requests every millisecond from the first node to the last, from the last to the first and from the middle to the
-first. Gone means that the kernel has freed the namespaces: a veth that leads out of the last one has vanished.
+first. Gone means that the kernel has freed the namespaces: one more, let go after them, has vanished too.
 
 Caveats: one machine, shared; what counts are the ratios. Python's own start is left out for trenza, that of `floor`,
 `ip` and Mininet is in. Mininet's hosts are shells in mount namespaces too; it makes no routes here, so that it runs the
@@ -259,15 +259,19 @@ def await_answers(home: Home, descriptors: list[int], first: str, last: str) -> 
                 pass
 
 
-def leave_marker(sock: NetlinkSocket, descriptor: int) -> None:
-    """A veth out of the last namespace, which vanishes with it."""
+def await_freed(home: Home, sock: NetlinkSocket) -> None:
+    """Returns when the kernel has freed every namespace that was let go so far.
+
+    It frees them one batch after the other, so one more is made and let go, with a veth out of it that vanishes too.
+    """
+    last = home.make_netns()
+    inner = NetlinkSocket(home, last)  # its namespace is let go as late as those of other sockets
     near = rtnetlink.veth_end("marker", derived_mac("bench", "", "marker"), 1500)
     far = rtnetlink.veth_end("marker-far", derived_mac("bench", "", "far"), 1500)
-    refusals = sock.send([rtnetlink.new_veth(9_000_000, near, 9_000_001, far, peer_netns=descriptor, up=False)])
+    refusals = sock.send([rtnetlink.new_veth(9_000_000, near, 9_000_001, far, peer_netns=last, up=False)])
     assert not refusals, refusals
-
-
-def await_gone(sock: NetlinkSocket) -> None:
+    inner.close()
+    os.close(last)
     deadline = time.monotonic() + GONE_DEADLINE_S
     while netns.find_index(sock.fileno(), "marker") is not None:
         assert time.monotonic() < deadline, "the namespaces are still there"
@@ -292,11 +296,10 @@ def turn(contender: Callable[[], object], shape: str, count: int) -> tuple[float
             with contender() as descriptors:  # type: ignore[attr-defined]  # a context manager
                 await_answers(home, descriptors, *addresses(shape, count))
                 ready = time.perf_counter()
-                leave_marker(sock, descriptors[-1])
                 for descriptor in descriptors:
                     os.close(descriptor)
                 ending = time.perf_counter()
-            await_gone(sock)
+            await_freed(home, sock)
             gone = time.perf_counter()
             os.write(writer, struct.pack("dd", ready - began, gone - ending))
         except BaseException:

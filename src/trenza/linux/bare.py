@@ -63,11 +63,12 @@ class BareNodes:
             self._handles[node.name] = NodeHandle(node, netns)
 
     def stop(self, names: Sequence[NodeName]) -> None:
-        for name in names:
-            handle = self._handles.pop(name, None)
-            if handle is not None:
-                os.close(handle.netns)
-                self.stop([one.node.name for one in self._handles.values() if one.node.host == name])
+        gone = set(names)
+        ending = [handle for name, handle in self._handles.items() if name in gone or handle.node.host in gone]
+        for handle in ending:
+            del self._handles[handle.node.name]
+        for handle in ending:  # nothing in between: what ends together, the kernel frees together
+            os.close(handle.netns)
 
     def rename(self, node: Node) -> None:
         self._handles[node.name] = replace(self._handles[node.name], node=node)

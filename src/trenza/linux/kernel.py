@@ -173,8 +173,13 @@ class LinuxKernel:
                     # new namespaces are all alike: what the first has, the others have
                     values = {one: sysctl.find_here(one) for one in BORN_SYSCTLS}
                     wrong = [(one, value) for one, value in BORN_SYSCTLS.items() if values[one] not in (None, value)]
-                for one, value in wrong:
-                    sysctl.write_here(one, value)
+                try:
+                    for one, value in wrong:
+                        sysctl.write_here(one, value)
+                except OSError as error:
+                    raise KernelError(
+                        f"could not set {one} of the new node {name}: {error.strerror}", errno=error.errno or 0
+                    ) from error
 
     def _stop(self, names: Sequence[NodeName]) -> None:
         """End nodes. Cables to nodes that stay go first: the kernel frees namespaces when it pleases."""
