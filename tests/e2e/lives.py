@@ -100,14 +100,23 @@ def _pid_namespace(pid: int | None) -> str | None:
 
 
 def named_processes(marker: str) -> set[Life]:
-    """Processes of this machine whose command line has the marker."""
+    """Processes of this machine whose command line or open files have the marker in their names."""
     found = set()
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid() and marker in command_line(int(entry.name)):
+        if entry.name.isdigit() and int(entry.name) != os.getpid() and _names(entry, marker):
             when = began(int(entry.name))
             if when is not None:
                 found.add((int(entry.name), when))
     return found
+
+
+def _names(process: Path, marker: str) -> bool:
+    if marker in command_line(int(process.name)):
+        return True
+    try:
+        return any(marker in os.readlink(file) for file in (process / "fd").iterdir())
+    except OSError:
+        return False  # somebody else's, or it ended while we looked
 
 
 def lives(life: Life) -> bool:

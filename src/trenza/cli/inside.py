@@ -27,7 +27,10 @@ def configure_sh(parser: argparse.ArgumentParser) -> None:
 
 def run_sh(arguments: argparse.Namespace) -> int:
     lab = get_running(arguments.lab)
-    return _run(lab, arguments.node, ["bash"], user=arguments.user, record=not arguments.no_record)
+    shell = ["bash"]
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        shell += ["--rcfile", "/etc/trenza/bashrc"]  # it tells the keeper what is typed; see trenza.keeper.terminal
+    return _run(lab, arguments.node, shell, user=arguments.user, record=not arguments.no_record)
 
 
 def configure_exec(parser: argparse.ArgumentParser) -> None:

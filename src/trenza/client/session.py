@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -257,7 +258,11 @@ def _words(error: OSError) -> str:
 def _clear(directory: Path) -> None:
     """Remove what a lab that ended without `down` left in its directory."""
     for entry in directory.iterdir():
-        if entry.name not in _KEPT_FILES:
+        if entry.name in _KEPT_FILES:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
             entry.unlink(missing_ok=True)
 
 

@@ -230,7 +230,11 @@ class Engine:
             raise UsageError(f"{full} is already there", hint=f"trenza start {full}" if full not in alive else None)
         assert self.record is not None
         self.record.launched[full] = host
-        self.record.save(self._record_path)
+        try:
+            self.record.save(self._record_path)
+        except KeeperError:
+            del self.record.launched[full]
+            raise
         self._bring(_bare_container(full, host))
         self.journal.say("launch", full, f"{full} launched")
         return full

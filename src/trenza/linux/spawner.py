@@ -438,6 +438,8 @@ class Spawner:
                 os.setresuid(uid, uid, uid)
             status = 126
             os.execve(program, request["argv"], environment)
+        except LookupError as error:
+            _try_report(report, {"error": f"{error}", "errno": 0, "status": 126})
         except FileNotFoundError as error:
             status = 127
             _try_report(
@@ -492,7 +494,7 @@ def _account(user: str) -> tuple[int, int, str, str]:
                 return int(fields[2]), int(fields[3]), fields[5], fields[6]
     if user.isdigit():
         return int(user), int(user), "/", "/bin/sh"
-    raise OSError(errno.ENOENT, f"no user {user!r} in the node")
+    raise LookupError(f"no user {user!r} in the node")
 
 
 def _open_log(path: str) -> int:
