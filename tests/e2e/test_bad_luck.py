@@ -51,26 +51,28 @@ fill
 step exec {trenza} exec h1 -- ping -c 1 10.0.0.2
 step show {trenza} show
 step launch {trenza} launch h1/x
-step edited {trenza} up {edited}
+cp {lab} {lab}.old
+echo '  h3: {{nics: {{eth0: {{to: lan, ip: 10.0.0.3/24}}}}}}' >> {lab}
+step edited {trenza} up {lab}
+mv {lab}.old {lab}
 step again {trenza} plan {lab}
-pkill -KILL -f 'trenza.keeper {{"lab": "full"'
+pkill -KILL -f 'trenza.keeper {{"lab": "{name}"'
 step adopted {trenza} show
 step ping {trenza} exec h1 -- ping -c 1 10.0.0.2
 rm {base}/filler
 step launch-again {trenza} launch h1/x
 step plan {trenza} plan {lab}
 step history {trenza} history h1
-step down {trenza} down full
+step down {trenza} down {name}
 """
 
 
 def test_a_full_disk_leaves_the_old_state_readable(cli: Cli, tmp_path: Path) -> None:
     base = tmp_path / "small"
     base.mkdir()
-    lab = cli.lab(LAB.format(lab="full"))
-    elsewhere = cli.directory / "elsewhere"
-    elsewhere.mkdir()
-    script = FULL_DISK.format(base=base, trenza=cli.program, lab=lab, edited=lab)
+    name = f"full-{os.getpid()}"
+    lab = cli.lab(LAB.format(lab=name))
+    script = FULL_DISK.format(base=base, trenza=cli.program, lab=lab, name=name)
     result = subprocess.run(
         ["unshare", "--user", "--mount", "--map-current-user", "--keep-caps", "sh", "-c", script],
         env=cli.environment, cwd=cli.directory, text=True, capture_output=True, timeout=60, check=False,
@@ -82,14 +84,16 @@ def test_a_full_disk_leaves_the_old_state_readable(cli: Cli, tmp_path: Path) -> 
     assert "trenza failed" not in said, said
     assert steps["up-full"][0] == 1, said
     assert "No space left on device" in steps["up-full"][1]
-    assert "full" not in steps["ls-full"][1]
+    assert name not in steps["ls-full"][1]
     for name in ("up", "exec", "show", "again", "adopted", "ping", "launch-again", "plan", "history", "down"):
         assert steps[name][0] == 0, f"{name}: {said}"
-    assert steps["launch"][0] == 1
-    assert "No space left on device" in steps["launch"][1]
+    for name in ("launch", "edited"):
+        assert steps[name][0] == 1, f"{name}: {said}"
+        assert "No space left on device" in steps[name][1]
     for name in ("show", "adopted"):
         assert "h2" in steps[name][1]
         assert "h1/x" not in steps[name][1]
+        assert "h3" not in steps[name][1]
     assert "echo before" in steps["history"][1]
 
 
