@@ -330,3 +330,12 @@ def test_nat_and_dhcp_are_named_as_what_cannot_be_built(cli: Cli) -> None:
     assert "h1.a" in result.stderr
     assert "h2.b" in result.stderr
     assert "running" in cli.ok("ls")
+
+
+def test_a_changed_hostname_is_changed_in_place(cli: Cli) -> None:
+    cli.ok("up", cli.lab("lab: named\nhosts: {h1: {hostname: uno}}\n"))
+    cli.types("h1", "sleep 1000 >/dev/null 2>&1 &")
+    out = cli.ok("up", cli.lab("lab: named\nhosts: {h1: {hostname: dos}}\n"))
+    assert "hostname" in out
+    assert cli.ok("exec", "h1", "--", "sh", "-c", "hostname; cat /etc/hostname; pgrep -c sleep") == "dos\ndos\n1\n"
+    assert cli.ok("plan") == "nothing to do\n"

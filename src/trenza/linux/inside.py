@@ -107,6 +107,20 @@ class SandboxNodes:
             self._save()
             self._client.ask({"do": "spawn", "nodes": requests})
 
+    def rename(self, node: Node) -> None:
+        """Give a living node another hostname, now and in its /etc/hostname."""
+        client = SpawnerClient()
+        try:
+            client.ask({"do": "exec", "node": node.name, "argv": ["/bin/hostname", node.hostname]})
+            status = client.receive()[0]["exit"]
+        finally:
+            client.close()
+        if status:
+            raise KernelError(f"{node.name}: hostname {node.hostname} was refused (status {status})")
+        self.write(node.name, "/etc/hostname", f"{node.hostname}\n".encode(), mode=0o644)
+        self._known[node.name] = node
+        self._save()
+
     def stop(self, names: Sequence[NodeName]) -> None:
         self._stop(names, forget=False)
 
