@@ -13,6 +13,9 @@ from conftest import Cli
 
 _FLOCK = struct.Struct("hhqqi4x")
 
+SINGLE_ID = os.environ.get("TRENZA_SINGLE_ID") == "1"
+"""Whether all nodes have one id, the caller's: then no file changes its owner, and no process its user."""
+
 Life = tuple[int, str]
 """A process that cannot be taken for another: its pid and when it began."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import Cli, until
-from lives import keeper, kill
+from lives import SINGLE_ID, keeper, kill
 
 pytestmark = pytest.mark.kernel
 
@@ -118,6 +118,7 @@ def test_restart_policies(cli: Cli) -> None:
     assert in_h1(cli, "wc -l < /tmp/never").strip() == "1"
 
 
+@pytest.mark.skipif(SINGLE_ID, reason="one id: nobody can be somebody else")
 def test_environment_user_log_and_pid(cli: Cli) -> None:
     say = "echo $COLOUR $(id -un) $(id -u); echo complaint >&2; exec sleep 1000"
     path = cli.lab(lab_of("who", it={"run": ["sh", "-c", say], "env": {"COLOUR": "azul"}, "user": "daemon"}))
