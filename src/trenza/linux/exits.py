@@ -40,5 +40,6 @@ def exit_words(code: int | None) -> str:
     if code is None:
         return "it ended"
     if code < 0:
-        return f"it was killed by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"signal {-code}"
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        return f"it was killed by {name}"
     return f"it ended with status {code}"
