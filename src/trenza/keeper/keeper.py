@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import errno
-import json
 import os
-import shlex
 import signal
 import socket
 import sys
@@ -20,25 +18,17 @@ from typing import Any
 from trenza.engine.engine import Engine, Request
 from trenza.engine.journal import Journal
 from trenza.engine.record import Mode
-from trenza.engine.view import (
-    addresses_view,
-    fdb_view,
-    name_macs,
-    neighbours_view,
-    nodes_view,
-    routes_view,
-    services_view,
-    stp_view,
-)
-from trenza.errors import KernelError, TrenzaError, UsageError
+from trenza.errors import TrenzaError, UsageError
+from trenza.keeper.commands import Commands
 from trenza.keeper.connection import Connection, problem_as_json
 from trenza.keeper.door import Doors
+from trenza.keeper.sessions import Sessions
+from trenza.keeper.showing import show
 from trenza.keeper.supervise import Supervisor
-from trenza.keeper.terminal import CommandLines, resize
 from trenza.linux import beneath
 from trenza.linux.doctor import missing_for, requirements
 from trenza.linux.doctor.probe import MachineProbe
-from trenza.linux.inside import MAX_PLACED_BYTES, CommandRefused, SandboxNodes, SpawnerClient
+from trenza.linux.inside import MAX_PLACED_BYTES, SandboxNodes
 from trenza.linux.kernel import LinuxKernel
 from trenza.linux.netns import Home
 from trenza.linux.probes import Pair, unanswered
@@ -51,8 +41,6 @@ from trenza.wire import Message
 
 _PROGRESS_EVERY_S = 0.1
 MAX_WAITED_PAIRS = 2000
-_TERMINAL_AHEAD_BYTES = 1 << 18
-"""What a terminal may have written that its client has not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +69,17 @@ class Keeper:
         self.engine = Engine(self.kernel, self.nodes, self.journal, directory / "lab.json", self._fetch, self._require)
         self._busy = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
-        self.supervisor = Supervisor(self.engine, self.nodes, self.home, self._run_quietly)
+        self.sessions = Sessions(self.history / "sessions.jsonl", self.journal)
+        self.commands = Commands(self.engine, self.sessions)
+        self.supervisor = Supervisor(self.engine, self.nodes, self.home, self.commands.run_quietly)
         self.doors = Doors(self.nodes, self._serve_door)
         self._changes = self.kernel.watch(neighbours=False)
         self._loop.add_reader(self._changes.fileno(), self._hear)
         self._tasks: set[asyncio.Task[None]] = set()
         self._verbs: dict[str, Callable[[Connection, Message], Awaitable[None]]] = {
-            "up": self._up, "plan": self._plan, "show": self._show, "exec": self._exec, "launch": self._launch,
-            "start": self._start, "stop": self._stop, "rm": self._remove, "restart": self._restart,
-            "get": self._get, "put": self._put, "events": self._events, "history": self._history,
+            "up": self._up, "plan": self._plan, "show": self._show, "exec": self.commands.execute,
+            "launch": self._launch, "start": self._start, "stop": self._stop, "rm": self._remove,
+            "restart": self._restart, "get": self._get, "put": self._put, "events": self._events, "history": self._history,
             "capture": self._capture, "graph": self._graph, "nodes": self._nodes, "ping": self._ping,
         }  # fmt: skip
 
@@ -373,45 +363,7 @@ class Keeper:
         connection.send({"result": {"lab": self.settings.lab, "pid": os.getpid()}})
 
     async def _show(self, connection: Connection, message: Message) -> None:
-        only = [self.engine.resolve(name) for name in message.get("nodes") or ()]
-        wanted, alive = self.engine.wanted, self.nodes.alive()
-        scope = only or None
-        measured = self.kernel.measure(scope)
-        record = self.engine.record
-        assert record is not None
-        result: Message = {"lab": self.engine.lab.name, "mode": record.mode.value, "file": record.file}
-        what = message.get("what") or "nodes"
-        match what:
-            case "nodes":
-                result["nodes"] = nodes_view(wanted, alive, measured, scope)
-                running = {
-                    (thing.node, thing.name): self.nodes.pid_of_process(thing)
-                    for thing in wanted
-                    if isinstance(thing, Process)
-                }
-                services = services_view(wanted, running, record.restarts)
-                result["services"] = [one for one in services if scope is None or one["node"] in scope]
-            case "links":
-                result["links"] = [
-                    {"node": node["name"], **nic}
-                    for node in nodes_view(wanted, alive, measured, scope)
-                    for nic in node["nics"]
-                ]
-            case "addresses":
-                result["addresses"] = addresses_view(measured)
-            case "routes":
-                result["routes"] = routes_view(measured)
-            case "neighbours":
-                everything = measured if scope is None else self.kernel.measure(None)
-                result["neighbours"] = name_macs(neighbours_view(measured), everything)
-            case "fdb":
-                everything = measured if scope is None else self.kernel.measure(None)
-                result["fdb"] = name_macs(fdb_view(measured), everything)
-            case "stp":
-                result["stp"] = stp_view(measured)
-            case _:
-                raise UsageError(f"cannot show {what!r}")
-        connection.send({"result": result})
+        connection.send({"result": show(self.engine, self.nodes, message)})
 
     async def _graph(self, connection: Connection, message: Message) -> None:
         from trenza.plan.graph import mermaid
@@ -443,26 +395,7 @@ class Keeper:
 
     async def _history(self, connection: Connection, message: Message) -> None:
         node = self.engine.resolve(message["node"]) if message.get("node") else None
-        since = self._since(message)
-        lines = []
-        path = self.history / "sessions.jsonl"
-        if path.exists():
-            for text in path.read_text(errors="replace").splitlines():
-                try:
-                    line = json.loads(text)
-                except ValueError:
-                    continue  # cut by a crash
-                if (node is None or line["node"] == node) and line["time"] >= since:
-                    lines.append(line)
-        connection.send({"result": {"lines": lines}})
-
-    def _record_line(self, node: NodeName, line: str, status: int) -> None:
-        record = {"time": time.time(), "node": node, "status": status, "line": line}
-        try:
-            with (self.history / "sessions.jsonl").open("a") as file:
-                file.write(json.dumps(record, ensure_ascii=False) + "\n")
-        except OSError as error:
-            self.journal.say("error", node, f"a command line was not recorded: {error.strerror}")
+        connection.send({"result": {"lines": self.sessions.lines(node, self._since(message))}})
 
     # ------------------------------------------------------------------ files
     async def _get(self, connection: Connection, message: Message) -> None:
@@ -477,189 +410,11 @@ class Keeper:
         self.nodes.write(node, message["path"], base64.b64decode(message["content"]), mode=message["mode"])
         connection.send({"result": {"node": node}})
 
-    # ------------------------------------------------------------------ commands in nodes
-    async def _run_quietly(self, node: str, argv: tuple[str, ...]) -> int:
-        """Run a command in a node, its output nowhere; its status."""
-        client = SpawnerClient()
-        try:
-            client.ask({"do": "exec", "node": node, "argv": list(argv)})
-            return await self._exit_of(client)
-        except KernelError:
-            return 125
-        finally:
-            client.close()
-
-    async def _exit_of(self, client: SpawnerClient) -> int:
-        done: asyncio.Future[int] = self._loop.create_future()
-
-        def arrived() -> None:
-            if not done.done():
-                try:
-                    done.set_result(int(client.receive()[0]["exit"]))
-                except TrenzaError as error:
-                    done.set_exception(error)
-
-        self._loop.add_reader(client.fileno(), arrived)
-        try:
-            return await done
-        finally:
-            self._loop.remove_reader(client.fileno())
-
-    async def _exec(self, connection: Connection, message: Message) -> None:
-        descriptors = connection.take_descriptors(message.get("descriptors", 0))
-        client = SpawnerClient()
-        try:
-            tty = bool(message.get("tty"))
-            record = bool(message.get("record"))
-            try:
-                node = self.engine.resolve(message["node"])
-                request: Message = {
-                    "do": "exec",
-                    "node": node,
-                    "argv": message["argv"],
-                    "env": {**(message.get("env") or {}), **({"TRENZA_RECORD": "1"} if tty and record else {})},
-                    "cwd": message.get("cwd"),
-                    "user": message.get("user"),
-                    "tty": tty,
-                }
-                answer, received = client.ask(request, () if tty else descriptors)
-            except CommandRefused:
-                raise
-            except KernelError as error:
-                hint = f"trenza start {node}" if error.errno == errno.ESRCH else None
-                refused = CommandRefused(error.message, errno=error.errno, hint=hint)
-                raise refused from error
-            finally:  # also where there is no such node: whoever reads the client's output waits for its end
-                for descriptor in descriptors:
-                    os.close(descriptor)
-            if tty:
-                status = await self._relay(connection, client, answer["pid"], received[0], message, node)
-            else:
-                status = await self._await_command(connection, client, answer["pid"])
-            if record and not tty:
-                self._record_line(node, shlex.join(message["argv"]), status)
-            connection.send({"result": {"status": status if status >= 0 else 128 - status}})
-        finally:
-            client.close()
-
-    async def _await_command(self, connection: Connection, client: SpawnerClient, pid: int) -> int:
-        """Wait for a command, passing on the signals that the client sends; a client that goes takes it along."""
-        exit_status = self._loop.create_task(self._exit_of(client))
-        try:
-            while not exit_status.done():
-                incoming = self._loop.create_task(connection.receive())
-                await asyncio.wait({exit_status, incoming}, return_when=asyncio.FIRST_COMPLETED)
-                if exit_status.done():
-                    incoming.cancel()
-                    break
-                said = incoming.result()
-                if said is None:
-                    return 129  # closing our connection to the spawner hangs the command up
-                if isinstance(said, dict) and "signal" in said:
-                    _signal_session(pid, int(said["signal"]))
-            return exit_status.result()
-        finally:
-            await _cancelled(exit_status)
-
-    async def _relay(
-        self, connection: Connection, client: SpawnerClient, pid: int, pty: int, message: Message, node: NodeName
-    ) -> int:
-        """Carry a terminal between a client and a pty until the command ends or the client goes."""
-        resize(pty, *message.get("size", (24, 80)))
-        os.set_blocking(pty, False)
-        lines = CommandLines()
-        closed = asyncio.Event()
-        pauses: list[asyncio.Task[None]] = []
-
-        def output() -> None:
-            try:
-                data = os.read(pty, 1 << 16)
-            except BlockingIOError:
-                return
-            except OSError:  # EIO: the last process of the terminal is gone
-                data = b""
-            if not data:
-                self._loop.remove_reader(pty)
-                closed.set()
-                return
-            shown, typed = lines.feed(data)
-            for line in typed:
-                self._record_line(node, line.line, line.status)
-            if shown:
-                connection.send(shown)
-            if connection.queued_bytes > _TERMINAL_AHEAD_BYTES:  # its reader has stopped, and so does the terminal
-                self._loop.remove_reader(pty)
-                pauses[:] = [self._loop.create_task(go_on())]
-
-        async def go_on() -> None:
-            await connection.drained()
-            self._loop.add_reader(pty, output)
-
-        async def input_() -> None:
-            while (said := await connection.receive()) is not None:
-                if isinstance(said, bytes):
-                    await _write_all(self._loop, pty, said)
-                elif "resize" in said:
-                    resize(pty, *said["resize"])
-
-        self._loop.add_reader(pty, output)
-        typing = self._loop.create_task(input_())
-        exit_status = self._loop.create_task(self._exit_of(client))
-        try:
-            await asyncio.wait({typing, exit_status}, return_when=asyncio.FIRST_COMPLETED)
-            if not exit_status.done():
-                return 129  # the client went; closing pty and connection hangs the shell up
-            try:
-                async with asyncio.timeout(1):
-                    await closed.wait()
-            except TimeoutError:
-                pass  # something in the background still holds the terminal
-            return exit_status.result()
-        finally:
-            self._loop.remove_reader(pty)
-            await _cancelled(typing, exit_status, *pauses)
-            self._loop.remove_reader(pty)
-            os.close(pty)
-
     # ------------------------------------------------------------------ captures
     async def _capture(self, connection: Connection, message: Message) -> None:
         from trenza.keeper.capturing import capture
 
         await capture(self.engine, self.nodes, connection, message)
-
-
-async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks and wait until they let go of their descriptors.
-
-    A descriptor that is closed while the loop still watches it is watched no more, and neither is the next one to get
-    its number: the loop takes it for the old one.
-    """
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _write_all(loop: asyncio.AbstractEventLoop, descriptor: int, data: bytes) -> None:
-    """Write to a pty that may be full: its reader has stopped, and so do we until it reads."""
-    while data:
-        try:
-            data = data[os.write(descriptor, data) :]
-        except BlockingIOError:
-            writable = asyncio.Event()
-            loop.add_writer(descriptor, writable.set)
-            try:
-                await writable.wait()
-            finally:
-                loop.remove_writer(descriptor)
-        except OSError:
-            return
-
-
-def _signal_session(pid: int, number: int) -> None:
-    try:
-        os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
-        return
 
 
 def _is_ours(sock: socket.socket) -> bool:

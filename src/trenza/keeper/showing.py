@@ -1,0 +1,60 @@
+"""What `show` asks, answered from the engine's state and measurements."""
+
+from __future__ import annotations
+
+from trenza.engine.engine import Engine
+from trenza.engine.view import (
+    addresses_view,
+    fdb_view,
+    name_macs,
+    neighbours_view,
+    nodes_view,
+    routes_view,
+    services_view,
+    stp_view,
+)
+from trenza.errors import UsageError
+from trenza.linux.inside import SandboxNodes
+from trenza.model.state import Process
+from trenza.wire import Message
+
+
+def show(engine: Engine, nodes: SandboxNodes, message: Message) -> Message:
+    """The answer to one `show`: `what` of all nodes, or of those it names. Raises UsageError."""
+    only = [engine.resolve(name) for name in message.get("nodes") or ()]
+    wanted, alive = engine.wanted, nodes.alive()
+    scope = only or None
+    measured = engine.measure(scope)
+    record = engine.record
+    assert record is not None
+    result: Message = {"lab": engine.lab.name, "mode": record.mode.value, "file": record.file}
+    what = message.get("what") or "nodes"
+    match what:
+        case "nodes":
+            result["nodes"] = nodes_view(wanted, alive, measured, scope)
+            running = {
+                (thing.node, thing.name): nodes.pid_of_process(thing) for thing in wanted if isinstance(thing, Process)
+            }
+            services = services_view(wanted, running, record.restarts)
+            result["services"] = [one for one in services if scope is None or one["node"] in scope]
+        case "links":
+            result["links"] = [
+                {"node": node["name"], **nic}
+                for node in nodes_view(wanted, alive, measured, scope)
+                for nic in node["nics"]
+            ]
+        case "addresses":
+            result["addresses"] = addresses_view(measured)
+        case "routes":
+            result["routes"] = routes_view(measured)
+        case "neighbours":
+            everything = measured if scope is None else engine.measure(None)
+            result["neighbours"] = name_macs(neighbours_view(measured), everything)
+        case "fdb":
+            everything = measured if scope is None else engine.measure(None)
+            result["fdb"] = name_macs(fdb_view(measured), everything)
+        case "stp":
+            result["stp"] = stp_view(measured)
+        case _:
+            raise UsageError(f"cannot show {what!r}")
+    return result
