@@ -77,11 +77,24 @@ class Keeper:
         self._loop.add_reader(self._changes.fileno(), self._hear)
         self._tasks: set[asyncio.Task[None]] = set()
         self._verbs: dict[str, Callable[[Connection, Message], Awaitable[None]]] = {
-            "up": self._up, "plan": self._plan, "show": self._show, "exec": self.commands.execute,
-            "launch": self._launch, "start": self._start, "stop": self._stop, "rm": self._remove,
-            "restart": self._restart, "get": self._get, "put": self._put, "events": self._events, "history": self._history,
-            "capture": self._capture, "graph": self._graph, "nodes": self._nodes, "ping": self._ping,
-        }  # fmt: skip
+            "up": self._up,
+            "plan": self._plan,
+            "show": self._show,
+            "exec": self.commands.execute,
+            "launch": self._launch,
+            "start": self._start,
+            "stop": self._stop,
+            "rm": self._remove,
+            "restart": self._restart,
+            "get": self._get,
+            "put": self._put,
+            "events": self._events,
+            "history": self._history,
+            "capture": self._capture,
+            "graph": self._graph,
+            "nodes": self._nodes,
+            "ping": self._ping,
+        }
 
     async def run(self) -> None:
         """Adopt what is there, then serve."""
