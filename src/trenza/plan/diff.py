@@ -13,11 +13,12 @@ for. So the plan is found in four steps:
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 
 from trenza.model.state import Key, Loopback, State, Sysctl, Thing, node_key
 from trenza.plan.losses import Losses
 from trenza.plan.operations import Change, Create, Operation, Plan, Remove
-from trenza.plan.stages import Order, changeable, stage_of
+from trenza.plan.stages import Order, Place, changeable, stage_of
 from trenza.plan.wanted import BORN_SYSCTLS
 
 
@@ -61,10 +62,11 @@ def diff(observed: State, wanted: State) -> Plan:
     spare_the_born(creations, changes)
 
     removing = sorted(roots, key=lambda thing: (-stage_of(thing), thing.key))
-    making: list[Operation] = [Create(thing) for thing in creations.values()]
-    making += [Change(old, new) for old, new in changes.values()]
-    making.sort(key=Order(wanted))
-    return (*(Remove(thing) for thing in removing), *making)
+    order = Order(wanted)
+    making: list[tuple[Place, Operation]] = [(order.of(key, thing), Create(thing)) for key, thing in creations.items()]
+    making += [(order.of(key, new), Change(old, new)) for key, (old, new) in changes.items()]
+    making.sort(key=itemgetter(0))
+    return (*(Remove(thing) for thing in removing), *(operation for _, operation in making))
 
 
 def spare_the_born(creations: dict[Key, Thing], changes: dict[Key, tuple[Thing, Thing]]) -> None:
