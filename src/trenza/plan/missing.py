@@ -66,7 +66,7 @@ def missing(observed: State, base: State) -> tuple[Plan, tuple[LeftAlone, ...]]:
     creations: dict[Key, Thing] = {}
     changes: dict[Key, tuple[Thing, Thing]] = {}
     leaning = [(have[key], new) for key, new in want.items() if key in have and leans_on(new) and have[key] != new]
-    for thing in sorted(lacking, key=order.of):
+    for thing in sorted(lacking, key=lambda thing: order.of(thing.key, thing)):
         if not all(key in ground.provided for key in thing.stands_on()):
             continue  # what it stands on is itself left alone, and named
         if not ground.takes(thing):
