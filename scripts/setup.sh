@@ -68,7 +68,7 @@ if [ "$(cat .venv/setup-stamp 2>/dev/null)" != "$stamp" ] || ! .venv/bin/python 
 		.venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$uv_version" ||
 		lack "pip could not install uv==$uv_version" "  is this machine offline? setup needs PyPI once"
 	# Copies, because a file hard-linked into the cache of a careful root keeps that cache's permissions.
-	UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never .venv/bin/uv sync --frozen --quiet ||
+	UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=true .venv/bin/uv sync --frozen --quiet ||
 		lack "uv could not install what uv.lock names" "  is this machine offline? setup needs PyPI once"
 	# Without bytecode every command would take twice as long, and an ordinary user could not write it.
 	.venv/bin/python -m compileall -qq -j 2 .venv/lib >/dev/null || true # packages may carry files that do not compile

@@ -171,7 +171,7 @@ def run_doctor(arguments: argparse.Namespace) -> int:
 
 # ---------------------------------------------------------------- completion
 def configure_completion(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("shell", choices=["bash", "zsh", "fish"])
+    parser.add_argument("shell", choices=["bash", "zsh", "fish"], help="for bash: source <(trenza completion bash)")
 
 
 def run_completion(arguments: argparse.Namespace) -> int:

@@ -30,7 +30,7 @@ def run_sh(arguments: argparse.Namespace) -> int:
     shell = ["bash"]
     if sys.stdin.isatty() and sys.stdout.isatty():
         shell += ["--rcfile", "/etc/trenza/bashrc"]  # it tells the keeper what is typed; see trenza.keeper.terminal
-    return _run(lab, arguments.node, shell, user=arguments.user, record=not arguments.no_record)
+    return _run(lab, arguments.node, shell, user=arguments.user, record=not arguments.no_record, shell=True)
 
 
 def configure_exec(parser: argparse.ArgumentParser) -> None:
@@ -75,6 +75,7 @@ def _run(
     *,
     user: str | None,
     record: bool,
+    shell: bool = False,
     cwd: str | None = None,
     environment: dict[str, str] | None = None,
     terminal: bool | None = None,
@@ -83,7 +84,15 @@ def _run(
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
     try:
         return run_command(
-            lab, node, command, terminal=terminal, record=record, user=user, cwd=cwd, environment=environment
+            lab,
+            node,
+            command,
+            terminal=terminal,
+            record=record,
+            shell=shell,
+            user=user,
+            cwd=cwd,
+            environment=environment,
         )
     except RemoteError as error:
         if "status" in error.fields:  # the command could not be executed: 125, 126 or 127, as a shell would say

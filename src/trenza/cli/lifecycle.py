@@ -16,12 +16,19 @@ from trenza.client.session import ask, down, get_running, running_labs, up
 from trenza.errors import Problem, Severity, UsageError
 
 _PROGRESS_AFTER_S = 1.0
+_COUNTED = {
+    "hosts": (("# host", "# hosts"), ("# host", "# hosts")),
+    "containers": (("# container", "# containers"), ("# contenedor", "# contenedores")),
+    "switches": (("# switch", "# switches"), ("# conmutador", "# conmutadores")),
+}
+"""How many of each there are: one and several, in English and in Spanish."""
 
 
 # ---------------------------------------------------------------- up
 def _add_choices(parser: argparse.ArgumentParser) -> None:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--start", action="store_true", help="only what the sheet gives; the rest is yours to build")
+    how.add_argument("--full", action="store_true", help="the whole solution (how a lab comes up the first time)")
     how.add_argument("--until", metavar="CHECKPOINT", help="the solution up to a checkpoint (name or number)")
     parser.add_argument("--profile", metavar="P", help="a named set of the lab's parameters")
     parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="one parameter")
@@ -40,18 +47,25 @@ def configure_up(parser: argparse.ArgumentParser) -> None:
 
 
 def run_up(arguments: argparse.Namespace) -> int:
-    lab_file = None if arguments.lab is None and _runs_without_file() else get_lab_file(arguments.lab)
-    if lab_file is None:
-        return _up_again(arguments, get_running(None))
-    name = check_name(arguments.name) if arguments.name else _name_of(lab_file)
+    if arguments.lab is None and _runs_without_file():
+        name = get_running(None)
+        if not (arguments.reset or arguments.dry_run or _is_chosen(arguments)):
+            return _up_again(arguments, name)
+        lab_file = get_lab_file(ask(name, {"verb": "started"})["file"])
+    else:
+        lab_file = get_lab_file(arguments.lab)
+        name = check_name(arguments.name) if arguments.name else _name_of(lab_file)
     if arguments.dry_run:
         return _dry_run(arguments, lab_file, name)
-    if arguments.reset and name in running_labs():
+    running = name in running_labs()
+    request = _request(arguments, lab_file, keep_mode=running)
+    if arguments.reset and running:
+        if not _is_chosen(arguments):  # begin again, the way it began
+            started = ask(name, {"verb": "started"})
+            request |= {key: started[key] for key in ("mode", "until", "profile", "parameters", "variants")}
         if not arguments.yes and not _confirmed(name):
             return 1
         down(name)
-    running = name in running_labs()
-    request = _request(arguments, lab_file, keep_mode=running)
     began = time.monotonic()
     progress = _Progress()
     try:
@@ -59,6 +73,13 @@ def run_up(arguments: argparse.Namespace) -> int:
     finally:
         progress.end()
     return _report_up(arguments, name, result, time.monotonic() - began)
+
+
+def _is_chosen(arguments: argparse.Namespace) -> bool:
+    """Whether the person said how she wants the lab: which part of it, which profile, parameters or variants."""
+    return bool(
+        arguments.start or arguments.full or arguments.until or arguments.profile or arguments.set or arguments.variants
+    )
 
 
 def _runs_without_file() -> bool:
@@ -101,8 +122,7 @@ def _request(arguments: argparse.Namespace, lab_file: LabFile, *, keep_mode: boo
         "language": language(),
         "wait": getattr(arguments, "wait", False),
     }
-    plain = not (arguments.start or arguments.until or arguments.profile or arguments.set or arguments.variants)
-    if keep_mode and plain:
+    if keep_mode and not _is_chosen(arguments):
         request["keep"] = True
     return request
 
@@ -146,7 +166,9 @@ class _Progress:
         progress = message.get("progress")
         if not progress or not sys.stderr.isatty() or time.monotonic() - self._began < _PROGRESS_AFTER_S:
             return
-        if "waiting" in progress:
+        if "services" in progress:
+            text = tr(f"waiting for {progress['services']}", f"esperando a {progress['services']}")
+        elif "waiting" in progress:
             text = tr(f"waiting for {progress['waiting']} pairs", f"esperando a {progress['waiting']} pares")
         else:
             text = f"{progress['done']}/{progress['of']}"
@@ -165,34 +187,41 @@ def _report_up(arguments: argparse.Namespace, name: str, result: dict[str, Any],
     if arguments.format == "json":
         put_json("up", {**result, "name": name, "seconds": round(seconds, 3)})
         return int(bad)
-    for problem in result["warnings"]:
-        note(str(Problem(**{**problem, "severity": Severity(problem["severity"])})))
+    for fields in result["warnings"]:
+        problem = Problem(**{**fields, "severity": Severity(fields["severity"])})
+        if problem.severity is Severity.WARNING:
+            note(str(problem))
     for one in result["unready"]:
         note(tr(f"{one['node']}: service {one['service']}: {one['reason']}",
                 f"{one['node']}: servicio {one['service']}: {one['reason']}"))  # fmt: skip
+        log = f"/var/log/{one['service']}.log"
+        note(
+            tr(f"  the end of its output, {log} in {one['node']}:", f"  el final de su salida, {log} en {one['node']}:")
+        )
         note("\n".join(f"    {line}" for line in one["output"].splitlines()[-10:]))
     for source, destination in result.get("silent_pairs") or ():
         note(tr(f"no answer: {source} → {destination}", f"sin respuesta: {source} → {destination}"))
     _say_what_was_done(name, result, seconds)
-    for line in result["left_alone"]:
-        put(tr(f"  left alone: {line}", f"  sin tocar: {line}"))
+    _say_left_alone(result["left_alone"])
     if result["converges_s"] and result["fresh"] and "silent_pairs" not in result:
         put(tr(f"  the spanning tree converges in about {result['converges_s']:g} s (2 × forward delay)",
                f"  el árbol converge en unos {result['converges_s']:g} s (2 × forward delay)"))  # fmt: skip
     if result["fresh"]:
         _say_next(name, result)
+    elif result["mode"] != "full" and not _is_chosen(arguments):
+        part = "--start" if result["mode"] == "start" else f"--until {result['until']}"
+        put(tr(f"  kept as it was started ({part}); the whole solution: trenza up {name} --full --reset",
+               f"  sigue como se inició ({part}); la solución entera: trenza up {name} --full --reset"))  # fmt: skip
     return int(bad)
 
 
 def _say_what_was_done(name: str, result: dict[str, Any], seconds: float) -> None:
     if result["fresh"]:
         counts = [
-            tr(f"{result[kind]} {kind[:-1] if result[kind] == 1 else kind}", f"{result[kind]} {spanish}")
-            for kind, spanish in (("hosts", "hosts"), ("containers", "contenedores"), ("switches", "conmutadores"))
+            tr(*(words[result[kind] != 1] for words in kinds)).replace("#", str(result[kind]))
+            for kind, kinds in _COUNTED.items()
             if result[kind]
         ]
-        if result["switches"] == 1:
-            counts[-1] = tr("1 switch", "1 conmutador")
         put(
             tr(f"{name} is up in {_duration(seconds)}: ", f"{name} en marcha en {_duration(seconds)}: ")
             + ", ".join(counts)
@@ -203,6 +232,19 @@ def _say_what_was_done(name: str, result: dict[str, Any], seconds: float) -> Non
             put(f"  {line}")
     else:
         put(tr(f"{name} is as it should be", f"{name} está como debe"))
+
+
+def _say_left_alone(lines: list[str]) -> None:
+    """What is the person's own; where a thing was changed, an arrow leads from the lab's to hers."""
+    if lines:
+        put(
+            tr(
+                "  left alone, since it is yours (the lab's → yours):",
+                "  sin tocar, por ser suyo (del laboratorio → suyo):",
+            )
+        )
+    for line in lines:
+        put(f"    {line}")
 
 
 def _duration(seconds: float) -> str:
@@ -285,8 +327,7 @@ def _report_plan(arguments: argparse.Namespace, result: dict[str, Any]) -> int:
     else:
         for line in result["lines"]:
             put(line)
-        for line in result["left_alone"]:
-            put(tr(f"left alone: {line}", f"sin tocar: {line}"))
+        _say_left_alone(result["left_alone"])
         if not result["operations"]:
             put(tr("nothing to do", "nada que hacer"))
     return 1 if result["operations"] else 0

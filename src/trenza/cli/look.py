@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 from trenza.cli.arguments import add_format, add_lab, add_node, complete_nodes
 from trenza.cli.speech import note, put, put_json, put_line, table, tr
 from trenza.client.machine import machine_pids
-from trenza.client.session import ask, connect, converse, get_running, running_labs
+from trenza.client.session import RemoteError, ask, connect, converse, get_running, running_labs
 from trenza.errors import KeeperError, UsageError
 
 Data = dict[str, Any]
@@ -41,9 +42,13 @@ def run_show(arguments: argparse.Namespace) -> int:
         elif lab is None and word in labs:
             lab = word
         else:
-            nodes.append(word)
+            nodes.append(word.partition(".")[0])  # an interface is shown with its node
     lab = get_running(lab)
-    shown = ask(lab, {"verb": "show", "what": what, "nodes": nodes})
+    try:
+        shown = ask(lab, {"verb": "show", "what": what, "nodes": nodes})
+    except RemoteError as error:
+        _suggest_what(error, nodes)
+        raise
     if what == "nodes":
         pids = machine_pids(lab)
         for node in shown["nodes"]:
@@ -59,6 +64,14 @@ def run_show(arguments: argparse.Namespace) -> int:
         put(f"{lab}  ({shown['mode']})")
     put(_SHOWERS[what](shown[what]))
     return 0
+
+
+def _suggest_what(error: RemoteError, words: Sequence[str]) -> None:
+    """A word that is no node may be one of what can be shown, misspelt."""
+    for word in words:
+        close = difflib.get_close_matches(word, WHAT, n=1, cutoff=0.6)
+        if close and repr(word) in error.message:
+            error.hint = f"did you mean {close[0]}?"
 
 
 def _nodes_table(nodes: Sequence[Data]) -> str:

@@ -135,6 +135,8 @@ def _help() -> str:
     lines = [f"  {name:<11} {tr(verb.english, verb.spanish)}" for name, verb in VERBS.items()]
     usage = tr("usage: trenza [--lang en|es] VERB …", "uso: trenza [--lang en|es] VERBO …")
     more = tr("`trenza VERB --help` says more.", "`trenza VERBO --help` dice más.")
+    others = ", ".join(f"{alias} = {word}" for alias, word in ALIASES.items())
+    more += "\n" + tr(f"Known from other tools: {others}.", f"De otras herramientas: {others}.")
     return "\n".join([usage, "", *lines, "", more])
 
 
@@ -170,9 +172,9 @@ def _complete() -> None:
     parser = argparse.ArgumentParser(prog="trenza")
     parser.add_argument("--lang", choices=["en", "es"])
     verbs = parser.add_subparsers(parser_class=Parser)
-    for word in (*VERBS, *ALIASES):
-        module = importlib.import_module(f"trenza.cli.{VERBS[ALIASES.get(word, word)].module}")
-        getattr(module, f"configure_{ALIASES.get(word, word)}")(verbs.add_parser(word, add_help=True))
+    for word, verb in VERBS.items():
+        module = importlib.import_module(f"trenza.cli.{verb.module}")
+        getattr(module, f"configure_{word}")(verbs.add_parser(word, add_help=True))
     argcomplete.autocomplete(parser, always_complete_options=False)
 
 

@@ -134,6 +134,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         lab=_TEXT,
         fresh={"type": "boolean"},
         mode={"enum": ["full", "start", "until"]},
+        until=_TEXT_OR_NULL,
         created=_INTEGER,
         changed=_INTEGER,
         removed=_INTEGER,

@@ -25,12 +25,16 @@ def run_command(
     *,
     terminal: bool,
     record: bool,
+    shell: bool = False,
     environment: Mapping[str, str] | None = None,
     user: str | None = None,
     cwd: str | None = None,
     descriptors: Sequence[int] = (0, 1, 2),
 ) -> int:
-    """Run a command in a node with our own stdin, stdout and stderr, or in a terminal; its exit status."""
+    """Run a command in a node with our own stdin, stdout and stderr, or in a terminal; its exit status.
+
+    Of a `shell` the lines typed in it are recorded, of any other command itself.
+    """
     channel = connect(lab)
     request: dict[str, Any] = {
         "verb": "exec",
@@ -41,6 +45,7 @@ def run_command(
         "cwd": cwd,
         "tty": terminal,
         "record": record,
+        "shell": shell,
         "descriptors": 0 if terminal else len(descriptors),
     }
     try:

@@ -145,6 +145,8 @@ class Engine:
     def plan(self, request: Request | None = None) -> tuple[Plan, tuple[LeftAlone, ...]]:
         """What `up` would do now, and what it would leave to the person. Changes nothing."""
         record = self._record_for(request)
+        if self.record is not None and request is not None:
+            _refuse_another(self.record, record)
         _, wanted, _ = self._read(record)
         return self._plan(record.mode, self._with_launched(wanted))
 

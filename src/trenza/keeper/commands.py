@@ -88,7 +88,7 @@ class Commands:
                 status = await self._relay(connection, client, answer["pid"], received[0], message, node)
             else:
                 status = await self._await_command(connection, client, answer["pid"])
-            if record and not tty:
+            if record and not message.get("shell"):
                 self._sessions.add(node, shlex.join(message["argv"]), status)
             connection.send({"result": {"status": status if status >= 0 else 128 - status}})
         finally:

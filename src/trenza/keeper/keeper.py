@@ -94,6 +94,7 @@ class Keeper:
             "graph": self._graph,
             "nodes": self._nodes,
             "ping": self._ping,
+            "started": self._started,
         }
 
     async def run(self) -> None:
@@ -225,6 +226,8 @@ class Keeper:
             outcome = self.engine.up(request, done)
             self._attend()
             processes = [thing for thing in self.engine.wanted if isinstance(thing, Process)]
+            if processes:
+                connection.send({"progress": {"services": ", ".join(each.name for each in processes)}})
             unready = await self.supervisor.unready(processes)
         wanted = self.engine.wanted
         for each in unready:
@@ -253,6 +256,7 @@ class Keeper:
             "switches": kinds.count(NodeKind.SWITCH),
             "nodes": sorted(wanted.nodes)[:50],
             "mode": self.engine.record.mode.value,
+            "until": self.engine.record.until,
             "converges_s": convergence_s(wanted),
             "unready": [
                 {"node": one.process.node, "service": one.process.name, "reason": one.reason, "output": one.output}
@@ -372,6 +376,24 @@ class Keeper:
     async def _nodes(self, connection: Connection, message: Message) -> None:
         connection.send({"result": {"nodes": sorted({*self.engine.wanted.nodes, *self.nodes.alive()})}})
 
+    async def _started(self, connection: Connection, message: Message) -> None:
+        """How the lab was started, so that it can begin again."""
+        record = self.engine.record
+        if record is None:
+            raise UsageError("nothing was built yet")
+        connection.send(
+            {
+                "result": {
+                    "file": record.file,
+                    "mode": record.mode.value,
+                    "until": record.until,
+                    "profile": record.profile,
+                    "parameters": record.parameters,
+                    "variants": record.variants,
+                }
+            }
+        )
+
     async def _ping(self, connection: Connection, message: Message) -> None:
         connection.send({"result": {"lab": self.settings.lab, "pid": os.getpid()}})
 
@@ -415,7 +437,9 @@ class Keeper:
         node = self.engine.resolve(message["node"])
         read = self.nodes.read(node, message["path"])
         if read is None:
-            raise UsageError(f"{node} has no file {message['path']}")
+            raise UsageError(
+                f"{message['path']} is no file in {node}", hint="one file at a time; directories are not copied"
+            )
         connection.send({"result": {"content": base64.b64encode(read[0]).decode(), "mode": read[1]}})
 
     async def _put(self, connection: Connection, message: Message) -> None:

@@ -136,8 +136,11 @@ def read_file(root: int, path: str, *, limit_bytes: int) -> tuple[bytes, os.stat
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR):
             return None
         raise
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_size > limit_bytes:
             return None
-        return file.read(limit_bytes), status
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            return file.read(limit_bytes), status
+    finally:
+        os.close(descriptor)

@@ -6,12 +6,14 @@ A copy of this file lies on every node's PATH. Standard library only; it speaks 
 """
 
 import json
+import os
 import socket
 import struct
 import sys
 
-USAGE = """usage: trenza ls | info NAME | launch NAME | start NAME | stop NAME | restart NAME | rm NAME
-inside a host, for its own containers"""
+USAGE = """usage, inside a host, for its own containers:
+  trenza ls | info NAME | launch NAME | start NAME | stop NAME | restart NAME | rm NAME
+  trenza sh NAME | exec NAME COMMAND…"""
 
 
 def ask(request: dict[str, object]) -> dict[str, list[dict[str, object]]]:
@@ -48,6 +50,20 @@ def show(containers: list[dict[str, object]]) -> None:
         print(f"{one['name']!s:<16} {one['state']!s:<8} {one['pid'] or '-'}")
 
 
+def pid_of(name: str) -> int:
+    """The pid of a container's init as this host knows it, or exit."""
+    for one in ask({"verb": "ls"})["containers"]:
+        if one["name"] == name and one["pid"]:
+            return int(str(one["pid"]))
+    sys.exit(f"trenza: no container {name!r} runs here")
+
+
+def enter(name: str, command: list[str]) -> None:
+    """Become a command in a container; does not return."""
+    namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
+    os.execv("/usr/bin/nsenter", ["nsenter", "--target", str(pid_of(name)), *namespaces, "--", *command])
+
+
 def main(words: list[str]) -> int:
     """Do what the words say; 0 or an exit status."""
     if words and words[0] in ("ls", "list", "ps") and len(words) == 1:
@@ -59,10 +75,16 @@ def main(words: list[str]) -> int:
             sys.exit(f"trenza: no container {words[1]!r} here")
         print(f"Name: {found[0]['name']}\nState: {str(found[0]['state']).upper()}\nPID: {found[0]['pid'] or '-'}")
         return 0
+    if len(words) == 2 and words[0] == "sh":
+        enter(words[1], ["bash"])
+    if len(words) > 2 and words[0] == "exec":
+        enter(words[1], words[3:] if words[2] == "--" else words[2:])
     if len(words) == 2 and words[0] in ("launch", "start", "stop", "restart", "rm"):
         done = ask({"verb": words[0], "name": words[1]})
         for link in done.get("dangling") or ():
             print(f"{link} names nothing any more")
+        if words[0] in ("launch", "start"):
+            print(f"{words[1]} runs, its init has pid {pid_of(words[1])} here")
         return 0
     print(USAGE, file=sys.stderr)
     return 2

@@ -20,6 +20,7 @@ COPIED_FROM_ETC: Final = (
     "nsswitch.conf", "services", "protocols", "ethertypes", "rpc", "ld.so.cache", "ld.so.conf", "ld.so.conf.d",
     "localtime", "profile", "bash.bashrc", "alternatives", "iproute2", "host.conf", "gai.conf", "inputrc",
     "debian_version", "os-release", "mime.types", "terminfo", "login.defs", "shells", "traceroute.conf",
+    "manpath.config", "groff",
 )  # fmt: skip
 """An allow-list. Not there: shadow, ssh, sudoers, resolv.conf, hosts, and the accounts of people."""
 
@@ -38,6 +39,8 @@ SECOND_SYSFS: Final = "var/lib/trenza/sysfs"
 PATH: Final = "/opt/trenza/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 BASHRC: Final = r"""# Read by `trenza sh`: the prompt, and a record of each command line with its status.
+[ -n "$__trenza_record_on" ] && return
+__trenza_record_on=1
 [ -f /etc/bash.bashrc ] && . /etc/bash.bashrc
 [ -f /root/.bashrc ] && . /root/.bashrc
 PS1='\u@\h:\w\$ '
@@ -122,6 +125,8 @@ def _fill_skeleton(skeleton: str, tools: dict[str, str]) -> None:
     Path(f"{skeleton}/etc/hosts").write_text("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n")
     Path(f"{skeleton}/etc/resolv.conf").write_text("")
     Path(f"{skeleton}/etc/trenza/bashrc").write_text(BASHRC)
+    # Shells within a recorded one (`ip netns exec NAME bash`, `trenza sh` in a host) are recorded too.
+    Path(f"{skeleton}/root/.bashrc").write_text('[ -n "$TRENZA_RECORD" ] && . /etc/trenza/bashrc\n')
     for name, program in tools.items():
         path = Path(f"{skeleton}/opt/trenza/bin/{name}")
         path.write_text(program)

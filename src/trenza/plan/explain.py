@@ -91,7 +91,14 @@ def explain(plan: Plan, language: str = "en") -> list[str]:
 def explain_left_alone(left: Iterable[LeftAlone], language: str = "en") -> list[str]:
     """What `missing` left alone, as lines."""
     words = _Words(language)
-    return [line for one in left for line in words.left_alone(one)]
+    ordered = sorted(left, key=lambda one: _node_of(_either(one)))
+    return [line for one in ordered for line in words.left_alone(one)]
+
+
+def _either(one: LeftAlone) -> Thing:
+    thing = one.observed if one.observed is not None else one.declared
+    assert thing is not None
+    return thing
 
 
 def describe(thing: Thing, language: str = "en") -> str:

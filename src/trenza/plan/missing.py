@@ -21,6 +21,7 @@ from trenza.model.state import (
     Route,
     RouteType,
     State,
+    Sysctl,
     Thing,
     Veth,
     VethEnd,
@@ -33,7 +34,7 @@ from trenza.plan.diff import spare_the_born
 from trenza.plan.losses import without_bridges
 from trenza.plan.operations import Change, Create, Operation, Plan
 from trenza.plan.stages import Order
-from trenza.plan.wanted import MIN_IPV6_MTU_BYTES, VXLAN_OVERHEAD_BYTES
+from trenza.plan.wanted import BORN_SYSCTLS, MIN_IPV6_MTU_BYTES, VXLAN_OVERHEAD_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,17 @@ class LeftAlone:
 
     observed: Thing | None
     declared: Thing | None
+
+
+def _is_born(thing: Thing) -> bool:
+    """Whether a thing comes with any node: nobody made it."""
+    match thing:
+        case Loopback():
+            return thing == Loopback(thing.interface)
+        case Sysctl():
+            return BORN_SYSCTLS.get(thing.name) == thing.value
+        case _:
+            return False
 
 
 def missing(observed: State, base: State) -> tuple[Plan, tuple[LeftAlone, ...]]:
@@ -55,7 +67,7 @@ def missing(observed: State, base: State) -> tuple[Plan, tuple[LeftAlone, ...]]:
     left = {
         key: LeftAlone(old, want.get(key))
         for key, old in have.items()
-        if want.get(key) != old and not (key not in want and isinstance(old, Loopback))
+        if want.get(key) != old and not (key not in want and _is_born(old))
     }
     lacking = [thing for key, thing in want.items() if key not in have]
     if not lacking:
