@@ -66,9 +66,9 @@ def test_a_kill_at_any_moment_of_up_leaves_all_or_nothing(cli: Cli, tmp_path: Pa
                 command.kill()
             else:
                 find = keeper if victim == "keeper" else pid_one
-                until(lambda: command.poll() is not None or find(cli, "fifty") is not None, 20, what)  # noqa: B023
+                until(lambda: command.poll() is not None or find(cli, "fifty") is not None, 60, what)  # noqa: B023
                 kill(find(cli, "fifty"))
-            status = command.wait(30)
+            status = command.wait(60)
             said.seek(0)
             text = said.read()
         assert "Traceback" not in text, f"{what}\n{text}"
