@@ -240,7 +240,13 @@ def test_plan_and_dry_run_change_nothing(cli: Cli) -> None:
 
 def test_a_running_lab_keeps_the_way_it_was_started(cli: Cli) -> None:
     cli.ok("up", "bridged-lan", "--start")
-    assert cli.ok("up", "bridged-lan") == "bridged-lan is as it should be\n"
+    again = cli.ok("up", "bridged-lan")
+    assert again.startswith("bridged-lan is as it should be\n")
+    assert "--full --reset" in again
+    cli.ok("exec", "host1", "--", "touch", "/root/mine")
+    cli.ok("up", "--reset", "--yes")
+    assert cli("exec", "host1", "--", "test", "-e", "/root/mine").returncode == 1
+    assert {node["name"] for node in cli.json("show")["nodes"]} == {"lan", "host1", "host2"}
     other = cli("up", "bridged-lan", "--until", "1")
     assert other.returncode == 2
     assert "--reset" in other.stderr

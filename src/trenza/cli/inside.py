@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from trenza.cli.arguments import add_format, add_lab, add_node
-from trenza.cli.speech import put, put_json, tr
+from trenza.cli.speech import note, printable, put, put_json, tr
 from trenza.client.session import RemoteError, ask, get_running
 from trenza.client.terminal import run_command
 from trenza.errors import UsageError
@@ -96,9 +96,9 @@ def _run(
         )
     except RemoteError as error:
         if "status" in error.fields:  # the command could not be executed: 125, 126 or 127, as a shell would say
-            print(f"trenza: {node}: {error.message}", file=sys.stderr)
+            note(f"trenza: {node}: {error.message}")
             if error.hint:
-                print(f"  {error.hint}", file=sys.stderr)
+                note(f"  {error.hint}")
             return int(error.fields["status"])
         raise
 
@@ -218,5 +218,5 @@ def run_history(arguments: argparse.Namespace) -> int:
         when = time.strftime("%H:%M:%S", time.localtime(line["time"]))
         status = "" if line["status"] == 0 else f"   [{line['status']}]"
         node = "" if arguments.node else f"{line['node']:<16} "
-        put(f"{when}  {node}{line['line']}{status}")
+        put(printable(f"{when}  {node}{line['line']}{status}", keep=""))
     return 0

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from trenza.cli.arguments import add_format, add_lab, add_node, complete_nodes
-from trenza.cli.speech import note, put, put_json, put_line, table, tr
+from trenza.cli.speech import note, printable, put, put_json, put_line, table, tr
 from trenza.client.machine import machine_pids
 from trenza.client.session import RemoteError, ask, connect, converse, get_running, running_labs
 from trenza.errors import KeeperError, UsageError
@@ -193,9 +193,9 @@ def run_events(arguments: argparse.Namespace) -> int:
             return
         when = time.strftime("%H:%M:%S", time.localtime(event["time"]))
         part = f"{event['time'] % 1:.3f}"[1:]
-        print(f"{when}{part}  {event['kind']:<8} {event['node']:<14} {event['text']}", flush=True)
+        put(printable(f"{when}{part}  {event['kind']:<8} {event['node']:<14} {event['text']}", keep=""))
         for line in event.get("operations") or ():
-            print(f"{'':14}{line}", flush=True)
+            put(printable(f"{'':14}{line}", keep=""))
 
     lab = get_running(arguments.lab)
     channel = connect(lab)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -30,14 +31,29 @@ def tr(english: str, spanish: str) -> str:
     return spanish if _language == "es" else english
 
 
+def printable(text: str, *, keep: str = "\n\t") -> str:
+    """Text that does nothing to a terminal: control characters but `keep` in Python's escapes.
+
+    Whoever is root in a node chooses names of interfaces, command lines and what services write.
+    """
+    return _CONTROL.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
+
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
 def put(text: str = "") -> None:
     """A line for people, on stdout."""
-    print(text)
+    print(printable(text), flush=True)
 
 
 def note(text: str) -> None:
     """A line beside the answer, on stderr."""
-    print(text, file=sys.stderr)
+    print(printable(text), file=sys.stderr)
 
 
 def put_json(kind: str, data: dict[str, Any]) -> None:
@@ -69,7 +85,7 @@ def put_error(error: TrenzaError, *, as_json: bool) -> None:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Columns as wide as they need to be; the last one is not padded."""
-    cells = [[str(cell) if cell not in (None, "") else "-" for cell in row] for row in rows]
+    cells = [[printable(str(cell), keep="") if cell not in (None, "") else "-" for cell in row] for row in rows]
     widths = [max([len(title), *(len(row[index]) for row in cells)]) for index, title in enumerate(header)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

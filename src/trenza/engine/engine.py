@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from trenza.plan.operations import Operation, Plan, Remove
 from trenza.plan.wanted import wanted_state
 from trenza.spec import Choices, read
 
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
 MAX_EXPLAINED = 200
 """Longer plans are journalled by their number of operations only."""
 
@@ -226,8 +228,8 @@ class Engine:
         full = NodeName(f"{host}/{name}")
         if host not in alive or alive[host].node.kind is not NodeKind.HOST:
             raise UsageError(f"{host} is not a running host", hint=_running_hosts(alive.values()))
-        if not name or not all(c.isascii() and (c.isalnum() or c == "-") for c in name) or name.startswith("-"):
-            raise UsageError(f"{name!r} cannot name a container: use letters, digits and hyphens")
+        if not _LABEL.fullmatch(name):
+            raise UsageError(f"{name!r} cannot name a container: use up to 40 letters, digits and hyphens")
         if full in alive or full in self.wanted.nodes:
             raise UsageError(f"{full} is already there", hint=f"trenza start {full}" if full not in alive else None)
         assert self.record is not None

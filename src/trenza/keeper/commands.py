@@ -135,7 +135,7 @@ class Commands:
                 closed.set()
                 return
             shown, typed = lines.feed(data)
-            for line in typed:
+            for line in typed if message.get("record") else ():
                 self._sessions.add(node, line.line, line.status)
             if shown:
                 connection.send(shown)

@@ -12,20 +12,23 @@ from typing import Any
 from trenza.errors import KeeperError, LabFileError, TrenzaError
 from trenza.wire import CHUNK_BYTES, MAX_DESCRIPTORS, Decoder, Message, encode
 
+MAX_VISITORS_FRAME_BYTES = 4096
 MAX_QUEUED_BYTES = 8 << 20
-"""A client that reads more slowly than this is dropped."""
+"""A client that reads a stream (events, a terminal) more slowly than this is dropped; an answer may be larger."""
 
 
 class Connection:
     """Wraps a connected unix socket in the running loop. `closed` is set when the client has gone."""
 
-    def __init__(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, sock: socket.socket, loop: asyncio.AbstractEventLoop, *, trusted: bool = True) -> None:
+        """`trusted` is the lab's owner; anybody else sends small messages and no descriptors."""
         sock.setblocking(False)
         self.sock = sock
         self.loop = loop
         self.descriptors: deque[int] = deque()
         self.closed = asyncio.Event()
-        self._decoder = Decoder()
+        self._trusted = trusted
+        self._decoder = Decoder() if trusted else Decoder(MAX_VISITORS_FRAME_BYTES)
         self._inbox: asyncio.Queue[Message | bytes | None] = asyncio.Queue()
         self._outbox = bytearray()
         self._drained = asyncio.Event()
@@ -34,11 +37,15 @@ class Connection:
 
     def _read(self) -> None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(self.sock, CHUNK_BYTES, MAX_DESCRIPTORS)
+            descriptors: list[int] = []
+            if self._trusted:
+                data, descriptors, _, _ = socket.recv_fds(self.sock, CHUNK_BYTES, MAX_DESCRIPTORS)
+            else:
+                data = self.sock.recv(MAX_VISITORS_FRAME_BYTES)
         except BlockingIOError:
             return
         except OSError:
-            data, descriptors = b"", []
+            data = b""
         self.descriptors.extend(descriptors)
         if not data:
             self._gone()
@@ -75,7 +82,8 @@ class Connection:
             return
         self._outbox += encode(message)
         self._flush()
-        if len(self._outbox) > MAX_QUEUED_BYTES:
+        is_answer = isinstance(message, Mapping) and "result" in message
+        if len(self._outbox) > MAX_QUEUED_BYTES and not is_answer:
             self._gone()
 
     def _flush(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from trenza.keeper.connection import Connection
@@ -14,6 +15,10 @@ from trenza.model.names import NodeName
 from trenza.model.state import NodeKind
 
 SOCKET_NAME = "trenza.socket"
+MAX_VISITORS = 16
+"""Connections of one host at a time."""
+
+VISIT_S = 20.0
 
 
 class Doors:
@@ -22,6 +27,7 @@ class Doors:
     def __init__(self, nodes: SandboxNodes, serve: Callable[[NodeName, Connection], Awaitable[None]]) -> None:
         self._nodes = nodes
         self._serve = serve
+        self._visitors: Counter[NodeName] = Counter()
         self._doors: dict[NodeName, tuple[int, socket.socket]] = {}
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -47,13 +53,23 @@ class Doors:
             sock, _ = door.accept()
         except OSError:
             return
-        task = self._loop.create_task(_await(self._serve(host, Connection(sock, self._loop))))
+        if self._visitors[host] >= MAX_VISITORS:
+            sock.close()
+            return
+        self._visitors[host] += 1
+        task = self._loop.create_task(self._receive(host, Connection(sock, self._loop, trusted=False)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-
-async def _await(work: Awaitable[None]) -> None:
-    await work
+    async def _receive(self, host: NodeName, connection: Connection) -> None:
+        """One visitor, who has not for ever: whoever is in a node may knock."""
+        try:
+            async with asyncio.timeout(VISIT_S):
+                await self._serve(host, connection)
+        except TimeoutError:
+            await connection.close()
+        finally:
+            self._visitors[host] -= 1
 
 
 def _listen(pid: int) -> socket.socket | None:
@@ -69,8 +85,12 @@ def _listen(pid: int) -> socket.socket | None:
             os.unlink(SOCKET_NAME, dir_fd=run)
         except FileNotFoundError:
             pass
-        door.bind(f"/proc/self/fd/{run}/{SOCKET_NAME}")
-        os.chmod(f"/proc/self/fd/{run}/{SOCKET_NAME}", 0o666)
+        os.fchmod(door.fileno(), 0o666)  # before it has a name: by name, the node could put another file in its place
+        before = os.umask(0)
+        try:
+            door.bind(f"/proc/self/fd/{run}/{SOCKET_NAME}")
+        finally:
+            os.umask(before)
         door.listen(16)
     except OSError:
         door.close()

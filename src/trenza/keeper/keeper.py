@@ -8,6 +8,7 @@ import errno
 import os
 import signal
 import socket
+import stat
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -105,7 +106,12 @@ class Keeper:
             self._attend()
             self.journal.say("keeper", "", "a new keeper adopted the lab")
         while True:
-            sock, _ = await self._loop.sock_accept(listener)
+            try:
+                sock, _ = await self._loop.sock_accept(listener)
+            except OSError as error:  # no descriptors left: what is going on has to end first
+                self.journal.say("error", "", f"a client could not be heard: {error.strerror}")
+                await asyncio.sleep(0.2)
+                continue
             if not _is_ours(sock):
                 sock.close()
                 continue
@@ -155,17 +161,27 @@ class Keeper:
 
     # ------------------------------------------------------------------ what the engine needs
     def _fetch(self, source: str) -> bytes:
-        """A file below the lab's directory; no link and no `..` leads out of it."""
+        """A file below the lab's directory; no link and no `..` leads out of it, and hidden ones are not for labs."""
+        if any(part.startswith(".") for part in source.split("/")):
+            raise UsageError(f"files: from: {source}: a name that begins with a dot is not for labs")
         try:
             if self._lab_directory < 0:
                 assert self.engine.record is not None
                 self._lab_directory = os.open(self.engine.record.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            descriptor = beneath.open_beneath(self._lab_directory, source, os.O_RDONLY)
+            descriptor = beneath.open_beneath(self._lab_directory, source, os.O_RDONLY | os.O_NONBLOCK)
         except OSError as error:
             why = "it leads out of the lab's directory" if error.errno == errno.EXDEV else error.strerror
             raise UsageError(f"files: from: {source}: {why}") from error
-        with os.fdopen(descriptor, "rb") as file:
-            return file.read(MAX_PLACED_BYTES)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise UsageError(f"files: from: {source}: it is no file")
+            if status.st_size > MAX_PLACED_BYTES:
+                raise UsageError(f"files: from: {source}: it is larger than {MAX_PLACED_BYTES >> 20} MiB")
+            with os.fdopen(os.dup(descriptor), "rb") as file:
+                return file.read(MAX_PLACED_BYTES)
+        finally:
+            os.close(descriptor)
 
     def _require(self, wanted: State) -> None:
         """Name everything that this machine lacks for a lab, before anything is built."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -180,9 +181,14 @@ class Supervisor:
         try:
             with beneath.root_of(handle.pid) as root:
                 descriptor = beneath.open_in_root(root, f"/var/log/{process.name}.log", os.O_RDONLY | os.O_NONBLOCK)
-            with os.fdopen(descriptor, "rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                file.seek(max(0, size - limit_bytes))
-                return file.read(limit_bytes).decode(errors="replace")
         except OSError:
             return ""
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):  # the node's root can put anything there
+                return ""
+            return os.pread(descriptor, limit_bytes, max(0, status.st_size - limit_bytes)).decode(errors="replace")
+        except OSError:
+            return ""
+        finally:
+            os.close(descriptor)

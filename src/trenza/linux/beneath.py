@@ -133,7 +133,7 @@ def read_file(root: int, path: str, *, limit_bytes: int) -> tuple[bytes, os.stat
     try:
         descriptor = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR):
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EAGAIN):
             return None
         raise
     try:

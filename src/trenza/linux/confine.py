@@ -40,6 +40,13 @@ _REFUSED: Final = {
 _MKNOD: Final = {"x86_64": {133: 1, 259: 2}, "aarch64": {33: 2}}
 """mknod and mknodat: system call number to the index of the argument that holds the mode."""
 
+_SOCKET: Final = {"x86_64": 41, "aarch64": 198}
+_FAMILIES: Final = (1, 2, 10, 16, 17)
+"""AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET. Others know no network namespace (AF_VSOCK reaches the machine's
+
+own) or are no part of a lab (AF_ALG, AF_XDP).
+"""
+
 _IOCTL: Final = {"x86_64": 16, "aarch64": 29}
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 
@@ -96,6 +103,13 @@ def filter_program(machine: str, *, pretend_identity: bool = False) -> bytes:
             refuse,
             _instruction(_LOAD, 0),
         ]
+    program += [
+        _instruction(_EQUAL, _SOCKET[machine], false=len(_FAMILIES) + 3),
+        _instruction(_LOAD, _argument(0)),
+        *(_instruction(_EQUAL, family, true=len(_FAMILIES) - number) for number, family in enumerate(_FAMILIES)),
+        _instruction(_RETURN, _ERRNO | errno.EAFNOSUPPORT),
+        _instruction(_RETURN, _ALLOW),
+    ]
     program += [
         _instruction(_EQUAL, _IOCTL[machine], false=4),
         _instruction(_LOAD, _argument(1)),

@@ -172,14 +172,16 @@ class SandboxNodes:
         """An account of the node as ids of the sandbox."""
         if owner in ("root", "0"):
             return self._first_id, self._first_id
-        if owner.isdigit():
-            return int(owner) + self._first_id, int(owner) + self._first_id
+        found = (owner, owner)
         read = beneath.read_file(root, "/etc/passwd", limit_bytes=1 << 20)
         for line in (read[0] if read else b"").decode(errors="replace").splitlines():
             fields = line.split(":")
             if len(fields) > 3 and fields[0] == owner:
-                return int(fields[2]) + self._first_id, int(fields[3]) + self._first_id
-        raise KernelError(f"no account {owner!r} in the node")
+                found = (fields[2], fields[3])
+                break
+        if not all(number.isascii() and number.isdigit() and int(number) <= 65535 for number in found):
+            raise KernelError(f"no account {owner!r} in the node")
+        return int(found[0]) + self._first_id, int(found[1]) + self._first_id
 
     def place(self, file: File) -> None:
         assert file.content is not None, f"{file.path} travels without its bytes"

@@ -73,6 +73,8 @@ def _own_directory(path: Path) -> Path:
         raise SandboxError(
             f"{path} belongs to somebody else (uid {status.st_uid})", hint="remove it, or set XDG_RUNTIME_DIR"
         )
+    if status.st_mode & 0o022:
+        raise SandboxError(f"{path} can be written by others", hint=f"chmod 700 {path}")
     return path
 
 
@@ -99,7 +101,7 @@ def holder(lab: str) -> int | None:
     """The pid, on this machine, of the lab's living pid 1, or None."""
     try:
         descriptor = os.open(lab_directory(lab) / "lock", os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
@@ -286,8 +288,8 @@ def create(lab: str, directory: Path) -> Lease:
     Raises MachineError when the machine does not allow it, SandboxError when it fails otherwise.
     """
     ids = id_map()
-    log = os.open(directory / "init.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    log = os.open(directory / "init.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     if ids.first_uid is not None and os.getuid() == 0:
         _require_readable_by_all()
         os.fchown(lock, ids.first_uid, ids.first_uid)
@@ -354,7 +356,7 @@ def _become_init(channel: socket.socket, *, lock: int, lease: int, ready: int, l
     hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
     limit = MAX_PROCESSES if hard == resource.RLIM_INFINITY else min(MAX_PROCESSES, hard)
     resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))  # 0 would still feed a program that core_pattern names
     executable = os.path.realpath(sys.executable)
     syscalls.unshare(_ALL)
     channel.send(b"u")
@@ -379,8 +381,12 @@ def _become_init(channel: socket.socket, *, lock: int, lease: int, ready: int, l
     os.dup2(null, 0)
     os.dup2(null, 1)
     os.dup2(log, 2)
-    for descriptor in (lock, lease, ready):
+    start = 3
+    for descriptor in sorted((lock, lease, ready)):
         os.set_inheritable(descriptor, True)
+        os.closerange(start, descriptor)  # whatever the caller had open is no business of the lab's
+        start = descriptor + 1
+    os.closerange(start, 65536)
     code = f"import sys; sys.path.insert(0, {package_root()!r}); from trenza.linux.init import main; main()"
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
     try:
@@ -456,6 +462,7 @@ def execute_inside(
         for target, source in moved.items():
             os.dup2(source, target, inheritable=True)
         os.closerange(max(moved) + 1, 65536)
+        Path("/proc/self/oom_score_adj").write_text("800")
         os.execve(argv[0], argv, dict(environment))
     except BaseException as error:  # a forked child: report to the log and end
         os.write(log, f"cannot enter the sandbox: {error}\n".encode())

@@ -28,6 +28,7 @@ import select
 import shutil
 import signal
 import socket
+import stat
 import struct
 import termios
 import traceback
@@ -57,6 +58,10 @@ ENTERED = (
 )
 _CREDENTIALS = struct.Struct("3i")
 _SPAWN_DEADLINE_S = 30.0
+_ENTER_DEADLINE_S = 5.0
+"""How long a command may take to enter its node: everybody else waits meanwhile."""
+
+_MAX_PASSWD_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
@@ -216,10 +221,11 @@ class Spawner:
         reports, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         reports.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         reports.settimeout(_SPAWN_DEADLINE_S)
+        executed, executing = os.pipe2(os.O_CLOEXEC)
         waiting: dict[int, dict[str, Any]] = {}
         try:
             for number, request in enumerate(requests):
-                self._fork_node(request, number, child_end)
+                self._fork_node(request, number, child_end, executing)
                 waiting[number] = request
                 while len(waiting) >= 16:  # the socket's queue is short, and two processors gain nothing from more
                     problem = self._collect(reports, waiting, pids)
@@ -229,9 +235,17 @@ class Spawner:
                 problem = self._collect(reports, waiting, pids)
                 if problem is not None:
                     return problem
+            # The other end closes in each of them when it becomes its init: only then its /proc/PID can be opened.
+            os.close(executing)
+            executing = -1
+            if not select.select([executed], [], [], _SPAWN_DEADLINE_S)[0]:
+                return {"error": "a node's init was not executed in time", "name": requests[0]["name"], "errno": 110}
         finally:
             reports.close()
             child_end.close()
+            os.close(executed)
+            if executing >= 0:
+                os.close(executing)
         return None
 
     def _collect(
@@ -254,7 +268,7 @@ class Spawner:
         pids[name] = pid
         return None
 
-    def _fork_node(self, request: dict[str, Any], number: int, report: socket.socket) -> None:
+    def _fork_node(self, request: dict[str, Any], number: int, report: socket.socket, executing: int) -> None:
         """Make what becomes the node's init, in namespaces of its own.
 
         A container's init must be a child of its host's init, or `ps faxu` in the host shows it without a parent: a
@@ -263,24 +277,26 @@ class Spawner:
         host = request["host"]
         if host is None:
             if not syscalls.clone(NODE_NAMESPACES):
-                self._become_node(request, number, report)
+                self._become_node(request, number, report, executing)
             return
         if os.fork():
             return
         status = 1
         try:
+            _hide(report.fileno(), executing)
             _enter_pid_namespace_of(self.nodes[host].pid)
             if not os.fork() and not syscalls.clone(NODE_NAMESPACES):
-                self._become_node(request, number, report)
+                self._become_node(request, number, report, executing)
             status = 0
         except OSError as error:
             report.send(json.dumps({"number": number, "error": f"{error}", "errno": error.errno}).encode())
         finally:
             os._exit(status)
 
-    def _become_node(self, request: dict[str, Any], number: int, report: socket.socket) -> None:
+    def _become_node(self, request: dict[str, Any], number: int, report: socket.socket, executing: int) -> None:
         """In the node's new namespaces: build its root, and become its init. Never returns."""
         try:
+            _hide(report.fileno(), executing)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.setsid()
@@ -293,7 +309,6 @@ class Spawner:
             null = os.open("/dev/null", os.O_RDWR)
             for descriptor in (0, 1, 2):
                 os.dup2(null, descriptor)
-            os.closerange(3, 65536)
             os.execv("/usr/bin/catatonit", ["/sbin/init", "-P"])
         except BaseException as error:  # whatever it was, the one who asked must hear of it, and this child must end
             text = json.dumps({"number": number, "error": f"{error}", "errno": getattr(error, "errno", None) or 0})
@@ -337,7 +352,7 @@ class Spawner:
                 receiver.close()
                 self._step_inside(request, node, namespaces, descriptors, sender)
             sender.close()
-            receiver.settimeout(_SPAWN_DEADLINE_S)
+            receiver.settimeout(_ENTER_DEADLINE_S)
             message, ancillary, _, _ = receiver.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size) + 64)
             self._report_command(client, request, message, ancillary)
             if "service" in request:
@@ -383,6 +398,7 @@ class Spawner:
         sandbox's, above its user namespace). CLONE_PARENT makes the command the spawner's child, not this one's.
         """
         try:
+            _hide(report.fileno(), *descriptors, *(descriptor for descriptor, _ in namespaces))
             _enter_pid_namespace_of(node.pid)
             if not syscalls.clone(CLONE_PARENT):
                 self._become_command(request, namespaces, descriptors, report)
@@ -455,6 +471,22 @@ class Spawner:
             os._exit(status)
 
 
+def _hide(*kept: int) -> None:
+    """Close every descriptor but the standard ones and `kept`, and let nobody read or trace this process.
+
+    A fork of the spawner that steps into a node can be seen there, until it executes its command, and holds what the
+    spawner holds. Undumpable, with a memory that belongs to the sandbox's user namespace, it is closed to the node's
+    root (kernel/ptrace.c, __ptrace_may_access).
+    """
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    start = 3
+    for descriptor in sorted(set(kept)):
+        if descriptor >= start:
+            os.closerange(start, descriptor)
+            start = descriptor + 1
+    os.closerange(start, 65536)
+
+
 def _enter_pid_namespace_of(pid: int) -> None:
     """Children that this process makes from now on live in the pid namespace of `pid`."""
     descriptor = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
@@ -487,16 +519,29 @@ def _find_program(name: str, path: str) -> str:
 
 def _account(user: str) -> tuple[int, int, str, str]:
     """uid, gid, home and shell of an account of the node, by name or number."""
-    with open("/etc/passwd", errors="replace") as file:
-        for line in file:
-            fields = line.rstrip("\n").split(":")
-            if len(fields) >= 7 and user in (fields[0], fields[2]):
-                return int(fields[2]), int(fields[3]), fields[5], fields[6]
-    if user.isdigit():
-        return int(user), int(user), "/", "/bin/sh"
-    raise LookupError(f"no user {user!r} in the node")
+    if user == "root":
+        return 0, 0, "/root", "/bin/bash"
+    descriptor = os.open("/etc/passwd", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # whatever the node made of it
+    try:
+        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        text = os.read(descriptor, _MAX_PASSWD_BYTES).decode(errors="replace") if regular else ""
+    finally:
+        os.close(descriptor)
+    ids: list[str] = [user, user, "/", "/bin/sh"]
+    for line in text.splitlines():
+        fields = line.split(":")
+        if len(fields) >= 7 and user in (fields[0], fields[2]):
+            ids = fields[2:4] + fields[5:7]
+            break
+    if not all(number.isascii() and number.isdigit() and int(number) <= 65535 for number in ids[:2]):
+        raise LookupError(f"no user {user!r} in the node")
+    return int(ids[0]), int(ids[1]), ids[2], ids[3]
 
 
 def _open_log(path: str) -> int:
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    descriptor = os.open(path, flags, 0o644)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError(errno.EINVAL, f"{path} is no file")
+    return descriptor

@@ -183,7 +183,7 @@ def build_node_root(directory: str, *, hostname: str) -> None:
     overlay = f"lowerdir={SKELETON},upperdir={directory}/upper,workdir={directory}/work,userxattr"
     mount("overlay", root, "overlay", MS_NOSUID | MS_NODEV, overlay)
     bind("/usr", f"{root}/usr", recursive=True)
-    bind(DEVICES, f"{root}/dev", recursive=True)
+    bind(DEVICES, f"{root}/dev", MS_RDONLY | MS_NOSUID | MS_NOEXEC, recursive=True)
     mount("devpts", f"{root}/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
     mount("proc", f"{root}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     for place in ("sys", SECOND_SYSFS):

@@ -38,7 +38,8 @@ def encode(message: Mapping[str, Any] | bytes) -> bytes:
 class Decoder:
     """Bytes in, messages out. Raises KeeperError on a frame that no trenza would send."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
+        self._max_frame_bytes = max_frame_bytes
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[Message | bytes]:
@@ -48,8 +49,8 @@ class Decoder:
         while len(self._buffer) >= _LENGTH.size:
             (word,) = _LENGTH.unpack_from(self._buffer)
             size = word & ~_RAW
-            if size > MAX_FRAME_BYTES:
-                raise KeeperError(f"a frame of {size} bytes is larger than {MAX_FRAME_BYTES}")
+            if size > self._max_frame_bytes:
+                raise KeeperError(f"a frame of {size} bytes is larger than {self._max_frame_bytes}")
             if len(self._buffer) < _LENGTH.size + size:
                 break
             body = bytes(self._buffer[_LENGTH.size : _LENGTH.size + size])
@@ -61,7 +62,7 @@ class Decoder:
 def _object(body: bytes) -> Message:
     try:
         message = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise KeeperError("a frame does not hold JSON") from error
     if not isinstance(message, dict):
         raise KeeperError("a frame does not hold an object")

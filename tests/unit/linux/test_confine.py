@@ -11,6 +11,7 @@ from trenza.linux.confine import filter_program
 
 ALLOW, ERRNO = 0x7FFF0000, 0x00050000
 AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+AFNOSUPPORT = ERRNO | errno.EAFNOSUPPORT
 EPERM, ENOSYS = ERRNO | errno.EPERM, ERRNO | errno.ENOSYS
 
 
@@ -60,6 +61,9 @@ def verdict(program: bytes, number: int, audit: int, arguments: tuple[int, ...] 
         ("x86_64", 16, (0, 0xFFFFFFFF00005412), EPERM),  # with rubbish in the half that the kernel ignores
         ("x86_64", 16, (0, 0x5413), ALLOW),  # TIOCGWINSZ
         ("x86_64", 0x40000000 | 321, (), ENOSYS),  # the x32 convention
+        *[("x86_64", 41, (family,), ALLOW) for family in (1, 2, 10, 16, 17)],  # socket: unix, inet, netlink, packet
+        *[("x86_64", 41, (family,), AFNOSUPPORT) for family in (0, 3, 38, 40, 44)],  # AF_ALG, AF_VSOCK, AF_XDP
+        ("aarch64", 198, (40,), AFNOSUPPORT),
         ("aarch64", 280, (), EPERM),  # bpf
         ("aarch64", 33, (0, 0, 0o020666), EPERM),  # mknodat
         ("aarch64", 29, (0, 0x5412), EPERM),
