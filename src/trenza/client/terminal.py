@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import select
 import signal
+import stat
 import sys
 import termios
 import tty
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from trenza.client.session import RemoteError, connect
 from trenza.errors import KeeperError
@@ -56,13 +57,105 @@ def run_command(
             request["env"].setdefault("TERM", os.environ.get("TERM", "xterm"))
             channel.send(request)
             return _interact(channel)
-        channel.send(request, descriptors)
-        return _wait(channel)
+        with _Pumps(descriptors) as pumps:
+            channel.send(request, pumps.given)
+            pumps.begin()
+            return _wait(channel, pumps)
     finally:
         channel.close()
 
 
-def _wait(channel: Channel) -> int:
+class _Pumps:
+    """Pipes for a command in place of our own descriptors, and what carries bytes between the two.
+
+    A process of a lab never holds this terminal or a file of the user's: it could go on reading what is typed here when
+    the command has ended, or write to what was opened for reading. Pipes are passed on as they are.
+    """
+
+    def __init__(self, descriptors: Sequence[int]) -> None:
+        self.given: list[int] = []
+        """What the command gets for each descriptor."""
+        self._made: list[int] = []
+        self._outputs: dict[int, int] = {}
+        self._input: tuple[int, int] | None = None
+        self._typed = b""
+        for number, descriptor in enumerate(descriptors):
+            if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+                self.given.append(descriptor)
+                continue
+            read_end, write_end = os.pipe()
+            if number == 0:
+                self._input = (descriptor, write_end)
+            else:
+                self._outputs[read_end] = descriptor
+            self.given.append(read_end if number == 0 else write_end)
+            self._made.append(self.given[-1])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.begin()
+        self._end_input()
+        for read_end in self._outputs:
+            os.close(read_end)
+
+    def begin(self) -> None:
+        """The command has its ends; ours are enough from now on."""
+        while self._made:
+            os.close(self._made.pop())
+
+    def wait(self, also: int) -> bool:
+        """Carry bytes until `also` is readable, or something was carried; whether it is readable."""
+        reading, writing = [also, *self._outputs], []
+        if self._input is not None:
+            if self._typed:
+                writing.append(self._input[1])
+            else:
+                reading.append(self._input[0])
+        readable, writable, _ = select.select(reading, writing, [])
+        for read_end in [one for one in self._outputs if one in readable]:
+            self._carry(read_end)
+        if self._input is not None and (self._input[0] in readable or writable):
+            self._feed()
+        return also in readable
+
+    def drain(self) -> None:
+        """What the command left in its pipes; something it left running may hold them open, and is not waited for."""
+        while ready := select.select(list(self._outputs), [], [], 0)[0] if self._outputs else []:
+            for read_end in ready:
+                self._carry(read_end)
+
+    def _carry(self, read_end: int) -> None:
+        data = memoryview(os.read(read_end, CHUNK_BYTES))
+        if not data:
+            del self._outputs[read_end]
+            os.close(read_end)
+        while data:
+            data = data[os.write(self._outputs[read_end], data) :]
+
+    def _feed(self) -> None:
+        """A piece of our input: small enough for a pipe that takes any, so that nobody waits for anybody."""
+        assert self._input is not None
+        source, target = self._input
+        try:
+            if self._typed:
+                os.write(target, self._typed)
+                self._typed = b""
+            else:
+                self._typed = os.read(source, select.PIPE_BUF)
+                if not self._typed:
+                    self._end_input()
+        except OSError:  # the command takes no more, or our terminal is gone
+            self._end_input()
+
+    def _end_input(self) -> None:
+        if self._input is not None:
+            os.close(self._input[1])
+            self._input = None
+
+
+def _wait(channel: Channel, pumps: _Pumps) -> int:
     """Until the command ends; SIGINT and SIGTERM go to it, as if it ran here."""
 
     def forward(number: int, _: object) -> None:
@@ -71,8 +164,11 @@ def _wait(channel: Channel) -> int:
     before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         while True:
+            if not channel.pending() and not pumps.wait(channel.socket.fileno()):
+                continue
             status = _status(_heard(channel))
             if status is not None:
+                pumps.drain()
                 return status
     finally:
         for number, handler in before.items():
