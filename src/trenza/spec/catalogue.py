@@ -264,6 +264,22 @@ CODES: dict[str, Code] = {
         "'{name}' es el nombre de varios nodos",
         "Write the full name, `host/container`.",
     ),
+    # slips of the pen
+    "E060": Code(
+        "a colon is missing after '{name}'",
+        "faltan dos puntos después de '{name}'",
+        "Write `KEY: VALUE`, or `KEY:` with its mapping on the lines below.",
+    ),
+    "E061": Code(
+        "a space is missing after the colon",
+        "falta un espacio después de los dos puntos",
+        "Write `KEY: VALUE`: without the space, `KEY:VALUE` is one word.",
+    ),
+    "E062": Code(
+        "the quote that opens here is not closed",
+        "las comillas que se abren aquí no se cierran",
+        "Write the same quote where the value ends.",
+    ),
     # warnings
     "W001": Code(
         "{name} closes a loop of bridges without STP",
@@ -386,9 +402,22 @@ HINTS: dict[str, tuple[str, str]] = {
         "ponga entre comillas un valor que contiene ': ', o corrija el sangrado",
     ),
     "close_or_comma": ("a comma or a closing bracket is missing", "falta una coma o cerrar un paréntesis"),
-    "close_quote": (
-        "a closing quote is missing, or an escape is unknown",
-        "falta cerrar comillas, o un escape no existe",
+    "close_quote": ("write {quote} where the value ends", "escriba {quote} donde acaba el valor"),
+    "quote_inside": (
+        "a quote ends the value here; put the other kind of quotes around it",
+        "unas comillas acaban aquí el valor; póngalo entre comillas de la otra clase",
+    ),
+    "known_escapes": (
+        "between \" quotes a backslash is written \\\\, or use ' quotes",
+        "entre comillas \" una barra invertida se escribe \\\\, o use comillas '",
+    ),
+    "no_hyphens": (
+        "no hyphens inside brackets; names that hold something are a mapping: {{NAME: {{…}}, NAME: {{…}}}}",
+        "sin guiones entre corchetes; los nombres con contenido son un diccionario: {{NOMBRE: {{…}}, NOMBRE: {{…}}}}",
+    ),
+    "mapping_not_list": (
+        "not a list: without hyphens or brackets around, write {text}",
+        "no una lista: sin guiones ni corchetes alrededor, escriba {text}",
     ),
     "indent": ("keys of one mapping begin in one column", "las claves de un diccionario empiezan en la misma columna"),
     "no_tabs": ("indent with spaces, not with tabs", "use espacios para el sangrado, no tabuladores"),

@@ -11,9 +11,11 @@ from trenza.model.state import IpAddress, IpInterface
 from trenza.spec.format import CHECK_KINDS, CHECKPOINT, FDB, LAB, ROUTE, SERVICE, SERVICE_KINDS
 from trenza.spec.forms import PLAIN
 from trenza.spec.kinds import Data, Form, Kind, Many, Record, Table, Wrong
+from trenza.spec.mend import entries_of_list, slip_in_place_of
 from trenza.spec.merge import written_out
 from trenza.spec.parameters import is_unfilled
-from trenza.spec.report import Report, Word, meant, nearest
+from trenza.spec.report import Hint, Report, Word, meant, nearest
+from trenza.spec.slips import slip_of_key
 from trenza.spec.tree import Entry, Mapped, Place, Scalar, Sequence, Tree, plain_data
 
 T = TypeVar("T")
@@ -126,8 +128,13 @@ class Decoder:
 
     def record(self, kind: Record, tree: Tree, at: Place | None = None) -> Decoded:
         """A record at the place of its key, or of its own where it has none."""
+        slip = slip_in_place_of(kind, tree, at)
         at = tree.at if at is None else at
         decoded = Decoded(at)
+        if slip is not None:
+            slip.say(self.report)
+            decoded.bad.update(kind.options)
+            return decoded
         tree = written_out(kind, tree)
         if isinstance(tree, Scalar) and tree.is_null:
             tree = Mapped({}, tree.at)
@@ -137,6 +144,10 @@ class Decoder:
             return decoded
         for name, entry in tree.entries.items():
             option = kind.options.get(name)
+            if option is None and (slip := slip_of_key(name, entry)) is not None:
+                slip.say(self.report)
+                decoded.bad.add(slip.key)
+                continue
             if option is None:
                 hint = meant(name, kind.options, "keys")
                 self.report.say("E019", entry.key, hint, name=name, kind=Word(kind.name))
@@ -158,19 +169,26 @@ class Decoder:
                     at = tree.entries[name].key
                     self.report.say("E031", at, None, one=groups[option.group], other=name)
                 groups.setdefault(option.group, name)
-            if option.required and name not in tree.entries and not (self.draft and kind not in _WHOLE):
+            if (
+                option.required
+                and name not in tree.entries
+                and name not in decoded.bad
+                and not (self.draft and kind not in _WHOLE)
+            ):
                 decoded.bad.add(name)
                 self.report.say("E029", decoded.at, None, name=name, kind=Word(kind.name))
 
     def _given(self, kind: Kind, tree: Tree, key: Place) -> Given | None:
         """A decoded value, or None where there is none or it is wrong (and said)."""
+        if isinstance(tree, Scalar) and tree.lost:
+            return None
         match kind:
             case Record():
                 if kind.switchable and isinstance(tree, Scalar) and tree.value is False:
                     return None
                 return Given(self.record(kind, tree, key), tree.at)
             case Table():
-                return self._table(kind, tree)
+                return self._table(kind, tree, key)
             case Many():
                 return self._many(kind, tree)
             case Form():
@@ -178,19 +196,28 @@ class Decoder:
             case Data():
                 return Given(plain_data(tree), tree.at)
 
-    def _table(self, kind: Table, tree: Tree) -> Given | None:
+    def _table(self, kind: Table, tree: Tree, at: Place) -> Given | None:
+        if (slip := slip_in_place_of(kind, tree, at)) is not None:
+            slip.say(self.report)
+            return None
         tree = written_out(kind, tree)
         if isinstance(tree, Scalar) and tree.is_null:
             return None
         if not isinstance(tree, Mapped):
-            self._unlike("a mapping", tree)
-            return None
+            self._unlike("a mapping", tree, _mapping_hint(kind, tree))
+            if not isinstance(tree, Sequence):
+                return None
+            tree = Mapped(entries_of_list(tree, empty=kind.listable), tree.at)  # for what else is wrong
         values: dict[str, Given] = {}
         for name, entry in tree.entries.items():
             try:
                 kind.key.parse(Scalar(name, plain=False, at=entry.key))
             except Wrong as wrong:
+                if (slip := slip_of_key(name, entry)) is not None:
+                    slip.say(self.report)
+                    continue
                 self.report.say(wrong.code, entry.key, wrong.hint, **wrong.values)
+                self._given(kind.of, entry.value, entry.key)  # for what else is wrong
                 continue
             if kind.of is SERVICE and not self._is_service(name, entry):
                 continue
@@ -234,7 +261,7 @@ class Decoder:
             self.report.say(wrong.code, tree.at, wrong.hint, **wrong.values)
             return None
 
-    def _unlike(self, what: str, tree: Tree) -> None:
+    def _unlike(self, what: str, tree: Tree, hint: Hint | None = None) -> None:
         match tree:
             case Scalar():
                 got: object = Word("nothing") if tree.is_null else tree.text
@@ -242,7 +269,7 @@ class Decoder:
                 got = Word("a list")
             case Mapped():
                 got = Word("a mapping")
-        self.report.say("E016", tree.at, None, what=Word(what), got=got)
+        self.report.say("E016", tree.at, hint, what=Word(what), got=got)
 
     def _is_service(self, name: str, entry: Entry) -> bool:
         """Whether this is a `run` service, or a part of one; says that other kinds do not exist."""
@@ -257,6 +284,8 @@ class Decoder:
 
     def _check(self, tree: Tree) -> None:
         """That a check is a mapping with one kind of question; what it asks is read elsewhere."""
+        if isinstance(tree, Scalar) and tree.lost:
+            return
         if not isinstance(tree, Mapped):
             self.report.say("E054", tree.at, ("check_form", {"names": " ".join(CHECK_KINDS)}))
             return
@@ -269,3 +298,18 @@ class Decoder:
         names = {"names": " ".join(CHECK_KINDS), "kind": Word("checks")}
         hint = ("did_you_mean", {**names, "near": near}) if near is not None else ("check_form", names)
         self.report.say("E054", at, hint)
+
+
+def _mapping_hint(kind: Table, tree: Tree) -> Hint | None:
+    """How to write a mapping instead of a list of named things."""
+    names = list(entries_of_list(tree, empty=True)) if isinstance(tree, Sequence) else []
+    if not names:
+        return None
+    match kind.of:
+        case Record() | Table():
+            value = "{…}"
+        case Many():
+            value = "[…]"
+        case Form() | Data():
+            value = "…"
+    return ("mapping_not_list", {"text": f"{names[0]}: {value}"})

@@ -23,6 +23,7 @@ from trenza.spec.merge import merged
 from trenza.spec.parameters import UNTOUCHED, Filling
 from trenza.spec.regions import Regions, base_of
 from trenza.spec.report import Report, nearest
+from trenza.spec.slips import slip_of_key
 from trenza.spec.tree import Entry, Mapped, Place, Scalar, Sequence, Tree
 from trenza.spec.wiring import wiring_of
 from trenza.spec.yaml_text import Unreadable, decoded, tree_of
@@ -141,11 +142,15 @@ class _Reader:
     def _parameters(self, tree: Mapped) -> dict[str, Scalar]:
         """Parameters by name: as declared, then the profile's, then those that were set."""
         declared = tree.get("parameters")
-        known = {
-            # One that is no single value stays a parameter that is not filled in: its declaration is the error.
-            name: entry.value if isinstance(entry.value, Scalar) else Scalar(f"${name}", plain=True, at=entry.key)
-            for name, entry in (declared.entries if isinstance(declared, Mapped) else {}).items()
-        }
+        known: dict[str, Scalar] = {}
+        for name, entry in (declared.entries if isinstance(declared, Mapped) else {}).items():
+            value = entry.value
+            if (slip := slip_of_key(name, entry)) is not None:
+                known[slip.key] = Scalar(slip.rest, plain=True, at=entry.key)
+            elif isinstance(value, Scalar) and not value.lost:
+                known[name] = value
+            else:  # a parameter that is not filled in: its declaration is the error
+                known[name] = Scalar(f"${name}", plain=True, at=entry.key)
         profiles = tree.get("profiles")
         by_name = profiles.entries if isinstance(profiles, Mapped) else {}
         for name, profile in by_name.items():

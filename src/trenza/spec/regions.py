@@ -78,7 +78,7 @@ class Regions:
             return [(name, None)]
         items: list[Scalar] = []
         for item in each.items if isinstance(each, Sequence) else (each,):
-            if not isinstance(item, Scalar):
+            if not isinstance(item, Scalar) or item.lost:
                 continue  # said to be wrong when decoded
             try:
                 parsed = SWITCH.options["each"].kind.of.parse(item)  # type: ignore[union-attr]  # a Many of a Form
@@ -100,7 +100,7 @@ class Regions:
         own = node.without("use")
         under: Mapped | None = None
         for name in use.items if isinstance(use, Sequence) else (use,):
-            if not isinstance(name, Scalar) or name.is_null:
+            if not isinstance(name, Scalar) or name.is_null or name.lost:
                 continue  # said to be wrong when decoded
             template = self._template(name, kind, below)
             if template is not None:

@@ -108,5 +108,13 @@ def meant(name: str, names: Iterable[str], kind: str) -> Hint | None:
     if not names:
         return ("none_there", {"kind": Word(kind)})
     near = nearest(name, names)
-    shown = {"kind": Word(kind), "names": listed(names)}
-    return ("there_are", shown) if near is None else ("did_you_mean", {**shown, "near": near})
+    return (
+        ("there_are", {"kind": Word(kind), "names": listed(names)}) if near is None else did_you_mean(near, names, kind)
+    )
+
+
+def did_you_mean(near: str, names: Iterable[str], kind: str) -> Hint:
+    """The hint for the nearest name, with all there are where that says more."""
+    if set(names) <= {near}:
+        return ("did_you_mean_one", {"near": near})
+    return ("did_you_mean", {"near": near, "kind": Word(kind), "names": listed(names)})

@@ -21,12 +21,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """One value. `plain` means written without quotes, so that `1500` is a number and `"1500"` is not."""
+    """One value. `plain` means written without quotes, so that `1500` is a number and `"1500"` is not.
+
+    `lost`: it stands for something that could not be had, which is said already; nobody says more about it.
+    """
 
     text: str
     plain: bool
     at: Place
     size: int = field(default=1, compare=False)
+    lost: bool = False
 
     @property
     def value(self) -> Plain:
@@ -34,7 +38,7 @@ class Scalar:
 
     @property
     def is_null(self) -> bool:
-        return self.plain and self.text in _NULLS
+        return self.plain and self.text in _NULLS and not self.lost
 
 
 @dataclass(frozen=True, slots=True)

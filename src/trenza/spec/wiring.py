@@ -11,7 +11,7 @@ from trenza.model.state import NodeKind
 from trenza.spec.decode import Decoded
 from trenza.spec.drafts import Draft, Drafts
 from trenza.spec.parameters import is_unfilled
-from trenza.spec.report import Report, Word, listed, nearest
+from trenza.spec.report import Hint, Report, Word, did_you_mean, listed, nearest
 from trenza.spec.tree import Place
 
 End = Interface | ToBridge
@@ -186,8 +186,9 @@ class _Wirer:
             self.drafts.say_unknown_nic(text, host, at, str(interface))
             return
         near = nearest(text, [*names, "nat", "host"])
+        hint: Hint
         if near is not None:
-            hint = ("did_you_mean", {"near": near, "kind": Word("to plug into"), "names": listed(names)})
+            hint = did_you_mean(near, names, "to plug into")
         elif names:
             hint = ("there_are", {"kind": Word("to plug into"), "names": listed(names)})
         else:

@@ -10,7 +10,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from trenza.spec.report import LINE_BREAK, Hint, Report
+from trenza.spec.report import LINE_BREAK, Report
+from trenza.spec.slips import slip_of_value
+from trenza.spec.syntax import say_syntax
 from trenza.spec.tree import Entry, Mapped, Place, Scalar, Sequence, Tree
 
 MAX_BYTES = 1 << 20
@@ -52,10 +54,11 @@ def tree_of(text: str, report: Report) -> Mapped:
     except ImportError:  # a PyYAML built without libyaml
         from yaml import Loader as Parser  # type: ignore[assignment]  # the same events, more slowly
 
+    composer = _Composer(Parser(text).get_event, report, yaml)
     try:
-        tree = _Composer(Parser(text).get_event, report, yaml).document()
+        tree = composer.document()
     except yaml.MarkedYAMLError as error:
-        _say_syntax(error, text, report)
+        say_syntax(error, composer.quoted, report)
         raise Unreadable from error
     except yaml.YAMLError as error:
         report.say("E003", Place(1, 1), problem=str(error))
@@ -64,7 +67,10 @@ def tree_of(text: str, report: Report) -> Mapped:
         report.say("E005", Place(1, 1), ("start_small", {}))
         raise Unreadable
     if not isinstance(tree, Mapped):
-        report.say("E006", tree.at, ("start_small", {}))
+        if (slip := slip_of_value(tree, None)) is not None:
+            slip.say(report)
+        elif not (isinstance(tree, Scalar) and tree.lost):
+            report.say("E006", tree.at, ("start_small", {}))
         raise Unreadable
     return tree
 
@@ -77,6 +83,8 @@ class _Composer:
         self.report = report
         self.yaml = yaml
         self.anchors: dict[str, Tree | None] = {}
+        self.quoted: Any = None
+        """The event of the scalar read last, where that was a quoted one."""
 
     def document(self) -> Tree | None:
         yaml = self.yaml
@@ -107,6 +115,7 @@ class _Composer:
             if found := _CONTROL.search(event.value):
                 self.report.say("E002", at, character=f"U+{ord(found.group()):04X}")
             tree = Scalar(event.value, plain=event.implicit[0], at=at)
+            self.quoted = None if tree.plain or event.style not in ("'", '"') else event
         elif isinstance(event, yaml.SequenceStartEvent):
             tree = self.sequence(at, depth)
         else:
@@ -120,7 +129,7 @@ class _Composer:
         if tree is None:
             code = "E013" if event.anchor in self.anchors else "E009"
             self.report.say(code, at, ("quote_star", {"text": event.anchor}), name=event.anchor)
-            return Scalar("", plain=True, at=at)
+            return Scalar("", plain=True, at=at, lost=True)
         return tree
 
     def sequence(self, at: Place, depth: int) -> Sequence:
@@ -140,6 +149,8 @@ class _Composer:
             size = self.grown(size, value, at)
             if not isinstance(key, Scalar):
                 self.report.say("E012", _place(event), ("quote_braces", {}))
+            elif key.lost:
+                continue
             elif key.text == "<<" and key.plain:
                 self.report.say("E007", key.at, ("use_templates", {}))
             elif key.text in entries:
@@ -160,44 +171,3 @@ def _place(event: Any) -> Place:
     start, end = event.start_mark, event.end_mark
     length = end.column - start.column if end.line == start.line else 1
     return Place(start.line + 1, start.column + 1, max(1, length))
-
-
-def _say_syntax(error: Any, text: str, report: Report) -> None:
-    """Say a syntax error at the character that caused it, with the likely cure."""
-    mark = error.problem_mark or error.context_mark
-    line, column = (mark.line, mark.column) if mark is not None else (0, 0)
-    if error.context == "while scanning an alias" and error.context_mark is not None:
-        line, column = error.context_mark.line, error.context_mark.column
-    lines = report.lines
-    if line >= len(lines) or (line and not lines[line].strip() and column == 0):  # the end: point at the last line
-        line = max((number for number, content in enumerate(lines) if content.strip()), default=0)
-        column = len(lines[line].rstrip())
-    source = lines[line]
-    report.say("E003", Place(line + 1, column + 1), _cure(error, source, column), problem=_problem(error))
-
-
-def _cure(error: Any, source: str, column: int) -> Hint | None:
-    here = source[column : column + 1]
-    flow = "flow" in (error.context or "")
-    if here == "\t" or "\t" in source[: len(source) - len(source.lstrip())]:
-        return ("no_tabs", {})
-    if here == "*":
-        return ("quote_star", {"text": source[column + 1 :].split(",")[0].split("}")[0].strip()})
-    if "mapping values are not allowed" in (error.problem or ""):
-        return ("quote_or_indent", {})
-    if here == ":" or source[column : column + 2] == "::":
-        return ("quote_colons", {})
-    if flow and here in ("{", "[") and column:
-        return ("quote_braces", {})
-    if here in ("@", "`", "%", "&", "!", "|", ">"):
-        return ("quote_first", {"character": here})
-    if flow:
-        return ("close_or_comma", {})
-    if "quoted scalar" in (error.context or ""):
-        return ("close_quote", {})
-    return ("indent", {}) if "block" in (error.context or "") else None
-
-
-def _problem(error: Any) -> str:
-    context = f"{error.context}: " if error.context else ""
-    return f"{context}{error.problem}"
