@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,126 @@ def test_a_fork_bomb_ends_with_its_lab(one: Cli) -> None:
         one.ok("down", "twin")
         bomb.wait(10)
     until(lambda: len(os.listdir("/proc")) < 1500, 10, "the bomb is gone")
+
+
+WATCH_FORKS = """
+import os, time
+seen, end = set(), time.monotonic() + 4
+while time.monotonic() < end:
+    for pid in os.listdir("/proc"):
+        if pid.isdigit() and int(pid) not in (1, os.getpid()):
+            try:
+                if open(f"/proc/{pid}/comm").read().strip() != "trenza-spawner":
+                    continue
+                seen.add("fork")
+                held = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
+                if open(f"/proc/{pid}/comm").read().strip() == "trenza-spawner":  # not the command it became meanwhile
+                    seen.update(held)
+            except OSError:
+                continue
+print(sorted(seen))
+"""
+
+
+def test_a_fork_of_the_spawner_shows_a_node_nothing(one: Cli) -> None:
+    one.types("h1", f"cat > /root/watch.py <<'END'{WATCH_FORKS}END")
+    watcher = one.start("exec", "h1", "--", "/usr/bin/python3", "/root/watch.py", stdout=subprocess.PIPE)
+    while watcher.poll() is None:
+        one.ok("exec", "h1", "--", "true")
+    assert watcher.stdout is not None
+    seen = watcher.stdout.read().strip()
+    watcher.stdout.close()
+    assert seen in ("['fork']", "[]"), seen
+
+
+def test_a_command_holds_no_file_or_terminal_of_the_persons(one: Cli) -> None:
+    here = one.directory / "input"
+    here.write_text("mine\n")
+    there = one.directory / "output"
+    with here.open() as given, there.open("w") as taken:
+        shown = one.start("exec", "h1", "--", "sh", "-c", "cat; readlink /proc/self/fd/0 /proc/self/fd/1",
+                          stdin=given, stdout=taken)  # fmt: skip
+        assert shown.wait(20) == 0
+    lines = there.read_text().splitlines()
+    assert lines[0] == "mine"
+    assert all(line.startswith("pipe:") for line in lines[1:]), lines
+
+
+def test_a_door_changes_no_file_behind_a_link(one: Cli, tmp_path: Path) -> None:
+    victim = tmp_path / "home" / "victim"
+    victim.write_text("mine")
+    victim.chmod(0o600)
+    one.types("h1", f"rm /run/trenza.socket && ln -s {victim} /run/trenza.socket")
+    one.ok("launch", "h1/x")  # the keeper looks after its doors again
+    one.ok("restart", "h1")
+    assert victim.stat().st_mode & 0o777 == 0o600
+    assert one.ok("exec", "h1", "--", "trenza", "ls").startswith("NAME")
+    assert one.ok("exec", "h1", "--", "stat", "-c", "%a", "/run/trenza.socket") == "666\n"
+
+
+KNOCK = """
+import socket, struct, sys
+doors = []
+for number in range(200):
+    door = socket.socket(socket.AF_UNIX)
+    door.settimeout(1)
+    try:
+        door.connect("/run/trenza.socket")
+        door.sendall({})
+    except OSError:
+        pass
+    doors.append(door)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize(
+    "sent",
+    ["b''", "struct.pack('!I', 60 << 20) + b'x' * 65536", "struct.pack('!I', 4000) + b'[' * 4000"],
+    ids=["silence", "a huge half frame", "a deep nest"],
+)
+def test_knocking_at_a_door_does_not_keep_the_keeper_busy(one: Cli, sent: str) -> None:
+    before = one.ok("exec", "h2", "--", "trenza", "ls")
+    knocker = one.start("exec", "h1", "--", "/usr/bin/python3", "-c", KNOCK.format(sent), stdin=subprocess.PIPE)
+    try:
+        for _ in range(5):
+            assert one.ok("exec", "h2", "--", "trenza", "ls", timeout_s=10) == before
+            one.ok("show", timeout_s=10)
+    finally:
+        assert knocker.stdin is not None
+        knocker.stdin.close()
+        knocker.wait(30)
+    assert one.ok("exec", "h2", "--", "trenza", "ls") == before
+
+
+def test_names_made_in_a_node_do_nothing_to_a_terminal(one: Cli) -> None:
+    one.types("h1", r"""ip link add "$(printf 'a\033]0;p\007')" type bridge""")
+    for words in (("show", "links"), ("plan",), ("events",), ("show", "h1")):
+        said = one(*words).stdout
+        assert said
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", said), (words, said)
+
+
+def test_dev_is_not_shared_for_writing(one: Cli) -> None:
+    assert one("exec", "h1", "--", "ln", "-s", "/", "/dev/evil").returncode != 0
+
+
+def test_a_fifo_for_accounts_or_logs_stops_nobody(cli: Cli) -> None:
+    text = "lab: fifos\nhosts:\n  h1: {services: {web: {run: [sleep, '1000'], restart: always}}}\n  h2: {}\n"
+    cli.ok("up", cli.lab(text))
+    cli.types("h1", "rm /var/log/web.log /etc/passwd; mkfifo /var/log/web.log /etc/passwd; kill $(pidof sleep)")
+    assert cli("exec", "-u", "nobody", "h1", "--", "true", timeout_s=10).returncode == 126
+    cli.ok("exec", "h2", "--", "true", timeout_s=10)
+    cli.ok("exec", "h1", "--", "true", timeout_s=10)
+
+
+@pytest.mark.parametrize("source", [".ssh/key", "pipe", "folder"])
+def test_what_is_no_plain_file_of_a_labs_is_not_placed(cli: Cli, source: str) -> None:
+    (cli.directory / ".ssh").mkdir()
+    (cli.directory / ".ssh/key").write_text("secret")
+    (cli.directory / "folder").mkdir()
+    os.mkfifo(cli.directory / "pipe")
+    result = cli("up", cli.lab(f"lab: odd\nhosts:\n  h1: {{files: {{/etc/x: {{from: {source}}}}}}}\n"), timeout_s=20)
+    assert result.returncode == 2, result.stdout
+    assert source in result.stderr
+    assert "Traceback" not in result.stderr
