@@ -440,6 +440,7 @@ def execute_inside(
         return child
     try:
         os.setsid()
+        Path("/proc/self/oom_score_adj").write_text("800")  # of the user's processes, a lab's are the first to go
         for descriptor, kind in namespaces:
             syscalls.setns(descriptor, kind)
         if Path("/proc/self/setgroups").read_text().strip() == "allow":
@@ -462,7 +463,6 @@ def execute_inside(
         for target, source in moved.items():
             os.dup2(source, target, inheritable=True)
         os.closerange(max(moved) + 1, 65536)
-        Path("/proc/self/oom_score_adj").write_text("800")
         os.execve(argv[0], argv, dict(environment))
     except BaseException as error:  # a forked child: report to the log and end
         os.write(log, f"cannot enter the sandbox: {error}\n".encode())
