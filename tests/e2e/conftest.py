@@ -70,19 +70,6 @@ def until(condition: Callable[[], bool], deadline_s: float = 10.0, what: str = "
         time.sleep(0.01)
 
 
-def _mine(marker: str) -> list[int]:
-    """Pids of processes whose environment or command line names this test's directory."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                if marker.encode() in (entry / "cmdline").read_bytes():
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found
-
-
 @pytest.fixture
 def cli(tmp_path: Path, trenza_program: str) -> Iterator[Cli]:
     """The command line; whatever labs a test leaves running are ended, and nothing of them may stay."""
@@ -101,7 +88,9 @@ def cli(tmp_path: Path, trenza_program: str) -> Iterator[Cli]:
     cli = Cli(trenza_program, environment, tmp_path / "work")
     yield cli
     cli("down", "--all")
-    until(lambda: not _mine(str(tmp_path)), what="processes of the test end")
+    from lives import named_processes  # which imports this file
+
+    until(lambda: not named_processes(str(tmp_path)), what="the end of the test's processes")
     runtime = tmp_path / "run" / "trenza"
     assert not runtime.exists() or not list(runtime.iterdir()), "a lab's directory was left behind"
     mounts = Path("/proc/self/mountinfo").read_text()
