@@ -145,7 +145,7 @@ SERVICE = record(
     "service", "A program that runs as long as its node.",
     Option("run", _ARGV, "The command as a list of words.", required=True),
     Option("ready", READY, "When it counts as ready."),
-    Option("restart", forms.choice(*(kind.value for kind in Restart)), "Without it `on-failure`."),
+    Option("restart", forms.choice(*(kind.value for kind in Restart)), "Without it `on-failure`; before Linux 6.15 every end counts as a failure."),
     Option("env", Table(forms.ENVIRONMENT, forms.VERBATIM), "Its environment's variables."),
     Option("user", forms.USER, "Without it root."),
     sequence="run",
