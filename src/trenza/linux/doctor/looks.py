@@ -284,8 +284,8 @@ def _memory(probe: Probe) -> Iterator[Finding]:
         return
     yield Finding(
         "memory-limit", Level.LIMITED,
-        "A lab's processes are limited in number and its files in size; the memory of its processes, and of file systems"
-        " that its nodes mount, is not.",
+        "A lab's processes are limited in number and its files in size; the memory of its processes, and of the file"
+        " systems that its nodes mount, is not.",
         "Los procesos de un lab están limitados en número y sus ficheros en tamaño; la memoria de sus procesos, y la de"
         " sistemas de ficheros que monten sus nodos, no.",
         ("systemd-run --user --scope -p MemoryMax=2G bash",)
