@@ -345,3 +345,12 @@ def test_a_changed_hostname_is_changed_in_place(cli: Cli) -> None:
     assert "hostname" in out
     assert cli.ok("exec", "h1", "--", "sh", "-c", "hostname; cat /etc/hostname; pgrep -c sleep") == "dos\ndos\n1\n"
     assert cli.ok("plan") == "nothing to do\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_are_no_accident(pair: Cli, closed: str) -> None:
+    command = ["sh", "-c", f"exec {pair.program} exec c1 -- sh -c 'cat; echo through >&2; exit 4' {closed}"]
+    done = subprocess.run(command, env=pair.environment, text=True, capture_output=True, timeout=30, check=False,
+                          stdin=subprocess.DEVNULL)  # fmt: skip
+    assert done.returncode == 4, done.stderr
+    assert done.stderr in ("through\n", "")

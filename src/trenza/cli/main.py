@@ -66,9 +66,21 @@ class Parser(argparse.ArgumentParser):
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
     """The program."""
+    _open_standard_streams()
     if "_ARGCOMPLETE" in os.environ:
         _complete()
     sys.exit(run(list(sys.argv[1:] if words is None else words)))
+
+
+def _open_standard_streams() -> None:
+    """Whoever closed one of the three gets /dev/null there, before a socket of ours takes its number."""
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != descriptor:
+                os.dup2(null, descriptor)
+                os.close(null)
+            setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115  # for as long as we run
 
 
 def run(words: list[str]) -> int:
