@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from trenza.engine.journal import Journal
 from trenza.engine.record import Mode, Record
 from trenza.engine.suggestions import suggest
-from trenza.errors import KeeperError, KernelError, Problem, UsageError
+from trenza.errors import KeeperError, KernelError, Problem, TrenzaError, UsageError
 from trenza.linux.nodes import NodeHandle, Nodes
 from trenza.model.lab import Lab, ToNat
 from trenza.model.measurements import Measurements
@@ -236,10 +236,11 @@ class Engine:
         self.record.launched[full] = host
         try:
             self.record.save(self._record_path)
-        except KeeperError:
+            self._bring(_bare_container(full, host))
+        except TrenzaError:  # a full disk, or a kernel that refused: nobody shall look for it later
             del self.record.launched[full]
+            self.record.save(self._record_path)
             raise
-        self._bring(_bare_container(full, host))
         self.journal.say("launch", full, f"{full} launched")
         return full
 

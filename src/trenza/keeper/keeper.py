@@ -94,7 +94,6 @@ class Keeper:
             "capture": self._capture,
             "graph": self._graph,
             "nodes": self._nodes,
-            "ping": self._ping,
             "started": self._started,
         }
 
@@ -409,9 +408,6 @@ class Keeper:
                 }
             }
         )
-
-    async def _ping(self, connection: Connection, message: Message) -> None:
-        connection.send({"result": {"lab": self.settings.lab, "pid": os.getpid()}})
 
     async def _show(self, connection: Connection, message: Message) -> None:
         connection.send({"result": show(self.engine, self.nodes, message)})
