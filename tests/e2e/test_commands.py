@@ -354,3 +354,16 @@ def test_closed_standard_streams_are_no_accident(pair: Cli, closed: str) -> None
                           stdin=subprocess.DEVNULL)  # fmt: skip
     assert done.returncode == 4, done.stderr
     assert done.stderr in ("through\n", "")
+
+
+def test_a_reset_to_a_file_with_mistakes_keeps_what_runs(cli: Cli) -> None:
+    path = cli.lab(LAB)
+    cli.ok("up", path)
+    cli.types("h1", "echo kept > /root/work")
+    cli.lab(LAB.replace("to: lan", "to: lam"))
+    for words in (("--reset", "--yes"), ("--full", "--reset", "--yes")):
+        refused = cli("up", path, *words)
+        assert refused.returncode == 2
+        assert "did you mean lan?" in refused.stderr
+    assert cli("up", path, "--until", "9", "--reset", "--yes").returncode == 2
+    assert cli.ok("exec", "h1", "--", "cat", "/root/work") == "kept\n"

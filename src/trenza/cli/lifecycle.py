@@ -63,6 +63,7 @@ def run_up(arguments: argparse.Namespace) -> int:
         if not _is_chosen(arguments):  # begin again, the way it began
             started = ask(name, {"verb": "started"})
             request |= {key: started[key] for key in ("mode", "until", "profile", "parameters", "variants")}
+        _require_readable(lab_file, request)
         if not arguments.yes and not _confirmed(name):
             return 1
         down(name)
@@ -73,6 +74,20 @@ def run_up(arguments: argparse.Namespace) -> int:
     finally:
         progress.end()
     return _report_up(arguments, name, result, time.monotonic() - began)
+
+
+def _require_readable(lab_file: LabFile, request: dict[str, Any]) -> None:
+    """Raises LabFileError or UsageError for a file that could not come up, before what runs is given up for it."""
+    from trenza.spec import Choices, read
+
+    choices = Choices(
+        profile=request["profile"],
+        parameters=request["parameters"],
+        variants=tuple(request["variants"]),
+        until=request["until"],
+        start=request["mode"] == "start",
+    )
+    read(lab_file.source, lab_file.shown(), choices, language())
 
 
 def _is_chosen(arguments: argparse.Namespace) -> bool:
@@ -392,7 +407,8 @@ def run_wipe(arguments: argparse.Namespace) -> int:
         if not _yes(question):
             return 1
     for entry in list(sandbox.runtime_directory().iterdir()):
-        down(entry.name)
+        if entry.is_dir():
+            down(entry.name)
     shutil.rmtree(sandbox.history_directory("wipe").parent, ignore_errors=True)
     put(tr("nothing is left", "no queda nada"))
     return 0

@@ -173,10 +173,7 @@ def converse(
     channel: Channel, request: Mapping[str, Any], descriptors: Sequence[int] = (), listener: Listener = lambda _: None
 ) -> Message:
     """Send a request; every message before the answer goes to `listener`. Raises RemoteError, or KeeperError."""
-    try:
-        channel.send({**request, "descriptors": len(descriptors)}, descriptors)
-    except ConnectionError as error:
-        raise KeeperError("the keeper ended before it was asked", hint="the next command starts another") from error
+    channel.send({**request, "descriptors": len(descriptors)}, descriptors)
     while True:
         try:
             message = channel.receive()

@@ -86,7 +86,7 @@ class Channel:
             if frame:  # sending nothing to one who answered and closed already would be an error
                 self.socket.sendall(frame)
         except ConnectionError as error:
-            raise KeeperError("the keeper ended before it was asked") from error
+            raise KeeperError("the keeper ended before it was asked", hint="the next command starts another") from error
 
     def receive(self) -> Message | bytes | None:
         """The next message, or None when the other side closed."""
