@@ -367,3 +367,12 @@ def test_a_reset_to_a_file_with_mistakes_keeps_what_runs(cli: Cli) -> None:
         assert "did you mean lan?" in refused.stderr
     assert cli("up", path, "--until", "9", "--reset", "--yes").returncode == 2
     assert cli.ok("exec", "h1", "--", "cat", "/root/work") == "kept\n"
+
+
+def test_long_arguments_arrive_and_too_long_ones_are_refused(pair: Cli) -> None:
+    long = "x" * 120_000
+    assert pair.ok("exec", "c1", "--", "sh", "-c", "echo ${#1}", "sh", long) == "120000\n"
+    refused = pair("exec", "c1", "--", "true", long, long, long, long)
+    assert refused.returncode == 125
+    assert "too long" in refused.stderr
+    assert pair.ok("exec", "c1", "--", "echo", "ok") == "ok\n"

@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from errno import E2BIG
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class SpawnerClient:
 
     def __init__(self, address: str = SOCKET) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_MESSAGE_BYTES)
         self._socket.connect(address)
 
     def fileno(self) -> int:
@@ -42,7 +43,15 @@ class SpawnerClient:
 
     def ask(self, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> tuple[dict[str, Any], list[int]]:
         """The answer and the descriptors that came with it. Raises KernelError if the spawner refuses."""
-        socket.send_fds(self._socket, [json.dumps(request).encode()], list(descriptors))
+        message = json.dumps(request).encode()
+        if len(message) > MAX_MESSAGE_BYTES:
+            raise KernelError(f"argument list too long: {len(message)} bytes, {MAX_MESSAGE_BYTES} at most", errno=E2BIG)
+        try:
+            socket.send_fds(self._socket, [message], list(descriptors))
+        except OSError as error:
+            raise KernelError(
+                f"the sandbox's spawner was not asked: {error.strerror}", errno=error.errno or 0
+            ) from error
         return self.receive()
 
     def receive(self) -> tuple[dict[str, Any], list[int]]:

@@ -12,7 +12,6 @@ Requests and answers are JSON, one per SEQPACKET message, with descriptors by SC
     {"do": "alive"}                                                         → {"nodes": {name: [pid, pid in host]}}
     {"do": "exec", "node", "argv", "env", "cwd", "user", "tty", "detach"}   → {"pid"} (+ pty) …later {"exit": status}
     {"do": "services"}                                                      → {"services": {node: {service: pid}}}
-    {"do": "signal", "pid", "signal"}                                       → {}
 
 `exec` takes the caller's descriptors for stdin, stdout and stderr (one to three); with `service`, a name, it gives a
 pidfd back. A pid is one of the sandbox.
@@ -47,7 +46,7 @@ from trenza.linux.syscalls import (
 )
 
 SOCKET = "\0trenza-init"
-MAX_MESSAGE_BYTES = 160_000
+MAX_MESSAGE_BYTES = 400_000
 NODE_NAMESPACES = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP
 ENTERED = (
     ("mnt", CLONE_NEWNS),
@@ -108,6 +107,7 @@ class Spawner:
             for descriptor, _ in self.poll.poll():
                 if descriptor == listener.fileno():
                     connection, _ = listener.accept()
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_MESSAGE_BYTES)
                     self.clients[connection.fileno()] = _Client(connection)
                     self.poll.register(connection.fileno(), select.POLLIN)
                 elif descriptor == self.wakeup:
@@ -172,9 +172,6 @@ class Spawner:
                 self._execute(client, request, descriptors)
             case "services":
                 self._answer(client, {"services": self.services})
-            case "signal":
-                os.kill(request["pid"], request["signal"])
-                self._answer(client, {})
             case other:
                 raise ValueError(f"unknown request {other!r}")
 
