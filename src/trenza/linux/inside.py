@@ -334,11 +334,10 @@ class SandboxNodes:
                         found.append(observed)
                 case _:
                     pass
-        found += [
-            started.process
-            for started in self._started.values()
-            if started.process.node in alive and _began(started.pid) == started.began
-        ]
+        for started in self._started.values():
+            if started.process.node in alive and _began(started.pid) == started.began:
+                wanted = expected.things.get(started.process.key)
+                found.append(wanted if isinstance(wanted, Process) and wanted == started.process else started.process)
         return found
 
     def _observed_file(self, file: File) -> File | None:
@@ -359,7 +358,12 @@ class SandboxNodes:
         record = {
             "nodes": [[node.name, node.kind, node.host, node.hostname] for node in self._known.values()],
             "processes": [
-                {"process": dataclasses.asdict(started.process), "pid": started.pid, "began": started.began}
+                {
+                    # what follows from its config is the lab's to say
+                    "process": dataclasses.asdict(dataclasses.replace(started.process, vrrp=(), health_checks=())),
+                    "pid": started.pid,
+                    "began": started.began,
+                }
                 for started in self._started.values()
             ],
         }

@@ -356,10 +356,37 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class VrrpInstance:
+    """A virtual router that a process takes part in (RFC 3768). Its addresses move, so they are no state."""
+
+    name: str
+    nic: NicName
+    id: int
+    priority: int = 100
+    advert_s: float = 1
+    addresses: tuple[IpInterface, ...] = ()
+    preempt: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """How a balancer's process watches one server: `fall` failed checks, `inter_s` apart, and it is down."""
+
+    backend: str
+    server: str
+    address: IpAddress
+    port: int
+    inter_s: float = 2
+    fall: int = 3
+    rise: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class Process:
     """A daemon that trenza declared and that runs; observed only while alive.
 
-    `digest` covers whatever else must make it restart (its config's text).
+    `digest` covers whatever else must make it restart (its config's text). `vrrp` and `health_checks` say what its
+    config makes it do to the network; they follow from the config, so they take no part in equality.
     """
 
     node: NodeName
@@ -370,6 +397,8 @@ class Process:
     restart: Restart = Restart.ON_FAILURE
     ready: Ready = Ready()
     digest: str = ""
+    vrrp: tuple[VrrpInstance, ...] = field(default=(), compare=False)
+    health_checks: tuple[HealthCheck, ...] = field(default=(), compare=False)
 
     @property
     def key(self) -> Key:
