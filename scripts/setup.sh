@@ -14,11 +14,13 @@ lack() {
 # --- system packages: Debian's package, and the program that shows that it is there
 packages="catatonit:catatonit uidmap:newuidmap iproute2:ip bridge-utils:brctl net-tools:ifconfig tcpdump:tcpdump
 	traceroute:traceroute iputils-ping:ping iputils-arping:arping iputils-tracepath:tracepath procps:ps psmisc:pstree
-	nftables:nft tshark:tshark"
+	nftables:nft tshark:tshark keepalived:keepalived haproxy:haproxy apache2-bin:apache2 dnsmasq-base:dnsmasq
+	busybox:busybox udhcpc:udhcpc slirp4netns:slirp4netns curl:curl nano:nano"
 missing=()
 for pair in $packages; do
 	type -P "${pair#*:}" >/dev/null || missing+=("${pair%:*}")
 done
+compgen -G '/usr/lib/apache2/modules/libphp*.so' >/dev/null || missing+=(libapache2-mod-php)
 
 # pyenv's Python and the like often live in a home that nobody else can read: only the system's serves every user.
 python=
@@ -46,12 +48,26 @@ if [ ${#missing[@]} -gt 0 ]; then
 	fi
 	echo "setup: installing ${missing[*]}"
 	export DEBIAN_FRONTEND=noninteractive
+	# Daemons are for labs: they shall not start on the machine itself, neither now nor when it boots.
+	daemons=()
+	for name in keepalived haproxy; do
+		type -P "$name" >/dev/null || daemons+=("$name.service")
+	done
+	policy=/usr/sbin/policy-rc.d
+	if [ ! -e "$policy" ]; then
+		printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" install -m 755 /dev/stdin "$policy"
+		# shellcheck disable=SC2064
+		trap "${as_root[*]} rm -f $policy" EXIT
+	fi
 	install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends
 		"${missing[@]}")
 	# A fresh machine has no package lists; one with them needs no update.
 	"${install[@]}" </dev/null >/dev/null 2>&1 ||
 		{ "${as_root[@]}" apt-get update -qq </dev/null && "${install[@]}" </dev/null >/dev/null; } ||
 		lack "apt-get could not install: ${missing[*]}" "  is this machine offline? then: apt-get install ${missing[*]}"
+	if [ ${#daemons[@]} -gt 0 ] && type -P systemctl >/dev/null; then
+		"${as_root[@]}" systemctl --quiet disable "${daemons[@]}" >/dev/null 2>&1 || true # not where systemd is not
+	fi
 	[ -n "$python" ] || python=/usr/bin/python3
 fi
 

@@ -24,6 +24,7 @@ from trenza.plan.diff import diff
 from trenza.plan.explain import explain
 from trenza.plan.kernel import Kernel
 from trenza.plan.missing import LeftAlone, missing
+from trenza.plan.moving import without_moving
 from trenza.plan.operations import Operation, Plan, Remove
 from trenza.plan.wanted import wanted_state
 from trenza.spec import Choices, read
@@ -153,7 +154,7 @@ class Engine:
         return self._plan(record.mode, self._with_launched(wanted))
 
     def _plan(self, mode: Mode, wanted: State) -> tuple[Plan, tuple[LeftAlone, ...]]:
-        observed = self.kernel.observe(wanted)
+        observed = without_moving(self.kernel.observe(wanted), wanted)
         if mode is not Mode.FULL:
             return missing(observed, wanted)
         launched = set() if self.record is None else set(self.record.launched)

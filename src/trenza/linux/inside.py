@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from errno import E2BIG
@@ -21,10 +22,15 @@ from trenza.linux.nodes import NodeHandle
 from trenza.linux.spawner import MAX_MESSAGE_BYTES, SOCKET
 from trenza.model.names import NodeName
 from trenza.model.state import File, Node, Process, Ready, Restart, State, Thing
+from trenza.services.daemons import SYSLOG
 
 _SPAWN_CHUNK = 200
 _END_GRACE_S = 3.0
 MAX_PLACED_BYTES = 64 << 20
+SERVICE_VARIABLE = "TRENZA_SERVICE"
+"""In the environment of a declared process: its name."""
+
+_LISTENS_WITHIN_S = 2.0
 
 
 class SpawnerClient:
@@ -238,7 +244,7 @@ class SandboxNodes:
             "do": "exec",
             "node": process.node,
             "argv": list(process.argv),
-            "env": dict(process.env),
+            "env": {**dict(process.env), SERVICE_VARIABLE: process.name},
             "user": process.user,
             "detach": True,
             "log": f"/var/log/{process.name}.log",
@@ -253,6 +259,21 @@ class SandboxNodes:
         self._keep_pidfd(key, pidfd)
         self._started[key] = _Started(process, answer["pid"], _began(answer["pid"]) or 0)
         self._save()
+        if process.name == SYSLOG:
+            self._await_log(process)
+
+    def _await_log(self, process: Process) -> None:
+        """Until a syslog listens: daemons that start before it would speak to nobody."""
+        until = time.monotonic() + _LISTENS_WITHIN_S
+        assert process.ready.file is not None
+        with beneath.root_of(self._pid_of(process.node)) as root:
+            while time.monotonic() < until and self.is_running(process):
+                try:
+                    os.close(beneath.open_in_root(root, process.ready.file, os.O_PATH))
+                except OSError:
+                    time.sleep(0.001)  # nobody tells when a socket gets its name
+                else:
+                    return
 
     def _keep_pidfd(self, key: tuple[str, str], pidfd: int | None) -> None:
         old = self._pidfds.pop(key, None)
@@ -360,7 +381,9 @@ class SandboxNodes:
             "processes": [
                 {
                     # what follows from its config is the lab's to say
-                    "process": dataclasses.asdict(dataclasses.replace(started.process, vrrp=(), health_checks=())),
+                    "process": dataclasses.asdict(
+                        dataclasses.replace(started.process, config=None, vrrp=(), health_checks=())
+                    ),
                     "pid": started.pid,
                     "began": started.began,
                 }
@@ -408,6 +431,11 @@ class SandboxNodes:
             pid = services.get(key[0], {}).get(key[1], 0)
             if not started.pid and pid:
                 self._started[key] = _Started(started.process, pid, _began(pid) or 0)
+
+
+def _without_consequences(process: Process) -> Process:
+    """A process without what follows from its config: that is the lab's to say."""
+    return dataclasses.replace(process, config=None, vrrp=(), health_checks=())
 
 
 def _link_at(directory: int, name: str) -> str | None:

@@ -357,6 +357,8 @@ def _become_init(channel: socket.socket, *, lock: int, lease: int, ready: int, l
     limit = MAX_PROCESSES if hard == resource.RLIM_INFINITY else min(MAX_PROCESSES, hard)
     resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (1, 1))  # 0 would still feed a program that core_pattern names
+    from trenza.linux import alpine  # of no use to the commands that make no sandbox
+
     executable = os.path.realpath(sys.executable)
     syscalls.unshare(_ALL)
     channel.send(b"u")
@@ -375,7 +377,8 @@ def _become_init(channel: socket.socket, *, lock: int, lease: int, ready: int, l
         "ready": ready,
         "single_id": ids.single,
         "size_bytes": _template_size_bytes(),
-        "tools": node_tools(),
+        "directories": alpine.DIRECTORIES,
+        "files": {**node_files(), **alpine.files()},
     }
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 0)
@@ -395,9 +398,9 @@ def _become_init(channel: socket.socket, *, lock: int, lease: int, ready: int, l
         os.write(2, f"{executable}: {error.strerror}\n".encode())
 
 
-def node_tools() -> dict[str, str]:
-    """Programs that every node has on its PATH: name to text."""
-    return {"trenza": Path(__file__).with_name("node_tool.py").read_text()}
+def node_files() -> dict[str, tuple[str, int]]:
+    """Files of trenza's own that every node has: text and mode by path."""
+    return {"/opt/trenza/bin/trenza": (Path(__file__).with_name("node_tool.py").read_text(), 0o755)}
 
 
 def _require_readable_by_all() -> None:

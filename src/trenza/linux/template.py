@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -64,12 +65,16 @@ WORKPLACE: Final = "/tmp"
 """Where a sandbox's root is mounted before it becomes the root: any directory that is there and open to everybody."""
 
 
-def build_sandbox_root(*, size_bytes: int, nodes_uid: int, tools: dict[str, str]) -> None:
+Files = Mapping[str, tuple[str, int]]
+"""Text and mode by path."""
+
+
+def build_sandbox_root(*, size_bytes: int, nodes_uid: int, directories: Sequence[str], files: Files) -> None:
     """Mount the sandbox's root and make it the root of this process's mount namespace.
 
     It holds /usr read-only, the skeleton and the devices that nodes use, and a tmpfs of `size_bytes` for what nodes
-    write. `nodes_uid` is the id, in this user namespace, that is root in the nodes. `tools` are programs to put on
-    the nodes' PATH, by name.
+    write. `nodes_uid` is the id, in this user namespace, that is root in the nodes. `directories` and `files` are put
+    into the skeleton.
     """
     mount(None, "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
     root = WORKPLACE
@@ -84,7 +89,7 @@ def build_sandbox_root(*, size_bytes: int, nodes_uid: int, tools: dict[str, str]
     # The skeleton belongs to the nodes' root; made under its id, it needs no pass of chown.
     os.setegid(nodes_uid)
     os.seteuid(nodes_uid)
-    _fill_skeleton(root + SKELETON, tools)
+    _fill_skeleton(root + SKELETON, directories, files)
     os.seteuid(0)
     os.setegid(0)
     _fill_devices(root + DEVICES, nodes_uid)
@@ -99,8 +104,8 @@ def _link_usr(root: str) -> None:
             os.symlink(f"usr/{name}", f"{root}/{name}")
 
 
-def _fill_skeleton(skeleton: str, tools: dict[str, str]) -> None:
-    for name in _DIRECTORIES:
+def _fill_skeleton(skeleton: str, directories: Sequence[str], files: Files) -> None:
+    for name in (*_DIRECTORIES, *directories):
         os.makedirs(f"{skeleton}/{name}", exist_ok=True)
     for name in ("tmp", "var/tmp"):
         os.mkdir(f"{skeleton}/{name}")
@@ -127,10 +132,10 @@ def _fill_skeleton(skeleton: str, tools: dict[str, str]) -> None:
     Path(f"{skeleton}/etc/trenza/bashrc").write_text(BASHRC)
     # Shells within a recorded one (`ip netns exec NAME bash`, `trenza sh` in a host) are recorded too.
     Path(f"{skeleton}/root/.bashrc").write_text('[ -n "$TRENZA_RECORD" ] && . /etc/trenza/bashrc\n')
-    for name, program in tools.items():
-        path = Path(f"{skeleton}/opt/trenza/bin/{name}")
-        path.write_text(program)
-        path.chmod(0o755)
+    for name, (text, mode) in files.items():
+        path = Path(f"{skeleton}{name}")
+        path.write_text(text)
+        path.chmod(mode)
 
 
 def _is_system_account(fields: list[str], id_field: int) -> bool:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trenza.model.names import Interface, Mac, NicName, NodeName
-from trenza.model.state import IpAddress, IpInterface, IpNetwork, MacvlanMode, NodeKind, Ready, Restart, RouteType
+from trenza.model.services import Service
+from trenza.model.state import IpAddress, IpInterface, IpNetwork, MacvlanMode, NodeKind, RouteType
 
 Text = Mapping[str, str]
 """A sentence by language code: {"en": …, "es": …}; either may be missing."""
@@ -170,18 +171,6 @@ class FileSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class RunService:
-    """Any command as a service."""
-
-    name: str
-    argv: tuple[str, ...]
-    ready: Ready = Ready()
-    restart: Restart = Restart.ON_FAILURE
-    env: tuple[tuple[str, str], ...] = ()
-    user: str = "root"
-
-
-@dataclass(frozen=True, slots=True)
 class NodeSpec:
     """A host, a container or a switch. `host` is set for containers. A switch has exactly one bridge, of its name."""
 
@@ -197,7 +186,7 @@ class NodeSpec:
     forwarding: bool = False
     sysctls: tuple[tuple[str, str], ...] = ()
     files: tuple[FileSpec, ...] = ()
-    services: tuple[RunService, ...] = ()
+    services: tuple[Service, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -385,8 +385,9 @@ class HealthCheck:
 class Process:
     """A daemon that trenza declared and that runs; observed only while alive.
 
-    `digest` covers whatever else must make it restart (its config's text). `vrrp` and `health_checks` say what its
-    config makes it do to the network; they follow from the config, so they take no part in equality.
+    `digest` covers whatever else must make it restart (its config's text). `config` is the path of its config file;
+    `vrrp` and `health_checks` say what that makes it do to the network. They follow from the rest, so they take no part
+    in equality.
     """
 
     node: NodeName
@@ -397,6 +398,7 @@ class Process:
     restart: Restart = Restart.ON_FAILURE
     ready: Ready = Ready()
     digest: str = ""
+    config: str | None = field(default=None, compare=False)
     vrrp: tuple[VrrpInstance, ...] = field(default=(), compare=False)
     health_checks: tuple[HealthCheck, ...] = field(default=(), compare=False)
 

@@ -29,6 +29,7 @@ from trenza.model.state import (
     link_key,
 )
 from trenza.plan.operations import Change, Create, Operation, Remove
+from trenza.services.daemons import SYSLOG
 
 
 class Stage(IntEnum):
@@ -49,7 +50,9 @@ class Stage(IntEnum):
     ROUTE = 8
     NEIGHBOUR = 9
     FILE = 10
-    PROCESS = 11
+    LOG = 11
+    """A node's syslog, before the daemons that speak to it."""
+    PROCESS = 12
 
 
 _STAGES: Mapping[type, Stage] = {
@@ -72,6 +75,8 @@ def stage_of(thing: Thing) -> Stage:
     """When the thing is made."""
     if isinstance(thing, Route):
         return Stage.ROUTE if thing.via is not None else Stage.CONNECTED_ROUTE
+    if isinstance(thing, Process) and thing.name == SYSLOG:
+        return Stage.LOG
     if isinstance(thing, Sysctl):
         return Stage.LINK_SYSCTL if thing.stands_on()[0][0] == "link" else Stage.NODE_SYSCTL
     return _STAGES[type(thing)]

@@ -37,6 +37,7 @@ from trenza.model.lab import (
     VxlanSpec,
 )
 from trenza.model.names import MAX_NIC_BYTES, Interface, Mac, NicName, NodeName, bare_name, derived_mac, port_name
+from trenza.model.services import Syslog
 from trenza.model.state import (
     DEFAULT_MTU_BYTES,
     ZERO_MAC,
@@ -63,6 +64,7 @@ from trenza.model.state import (
     Vxlan,
     veth,
 )
+from trenza.services.daemons import SYSLOG, program_of
 
 MIN_IPV6_MTU_BYTES = 1280
 
@@ -319,11 +321,25 @@ class _Weaver:
             yield self._macvlan(Interface(node.name, macvlan.name), macvlan)
         files = [self._file(node.name, spec) for spec in node.files]
         yield from files
-        for service in node.services:
+        yield from self._services(node, files)
+
+    def _services(self, node: NodeSpec, files: list[File]) -> Iterator[Thing]:
+        """The node's processes and the config files of its daemons; a syslog comes with those that speak to it."""
+        programs = {program.name: program for program in map(program_of, node.services)}
+        if any(program.logs for program in programs.values()):
+            programs.setdefault(SYSLOG, program_of(Syslog()))
+        for program in programs.values():
+            own = [self._text_file(node.name, path, text) for path, text in program.files]
+            yield from own
             yield Process(
-                node.name, service.name, service.argv, service.env, service.user, service.restart, service.ready,
-                digest=_config_digest(service.argv, files),
+                node.name, program.name, program.argv, program.env, program.user, program.restart, program.ready,
+                digest=_config_digest(program.argv, [*files, *own]), config=program.config, vrrp=program.vrrp,
+                health_checks=program.health_checks,
             )  # fmt: skip
+
+    def _text_file(self, node: NodeName, path: str, text: str) -> File:
+        content = text.encode()
+        return File(node, path, digest_of(content), content=content)
 
     def _sysctls(self, node: NodeSpec) -> dict[str, str]:
         forwarding = "1" if node.forwarding else "0"

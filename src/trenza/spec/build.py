@@ -14,7 +14,6 @@ from trenza.model.lab import (
     Peer,
     Port,
     RouteSpec,
-    RunService,
     Stp,
     ToBridge,
     ToHost,
@@ -22,7 +21,10 @@ from trenza.model.lab import (
     VxlanSpec,
 )
 from trenza.model.names import Interface, Mac, NicName, bare_name
-from trenza.model.state import IpAddress, IpInterface, IpNetwork, MacvlanMode, NodeKind, Ready, Restart, RouteType
+from trenza.model.services import Service
+from trenza.model.state import IpAddress, IpInterface, IpNetwork, MacvlanMode, NodeKind, RouteType
+from trenza.services.daemons import program_of
+from trenza.spec.daemons import service_of
 from trenza.spec.decode import Decoded
 from trenza.spec.drafts import Draft, Drafts
 from trenza.spec.forms import DEFAULT, default_route
@@ -72,7 +74,7 @@ class _Builder:
             forwarding=record.flag("forwarding", False),
             sysctls=tuple((name, str(given.value)) for name, given in record.scalars("sysctls").items()),
             files=tuple(_file(path, file) for path, file in record.table("files").items()),
-            services=tuple(_service(name, service) for name, service in record.table("services").items()),
+            services=self._services(draft),
         )
 
     def _nic(self, draft: Draft, name: str, nic: Decoded) -> Nic:
@@ -95,6 +97,38 @@ class _Builder:
             dhcp=nic.flag("dhcp", False),
             peer=Peer(far_name) if peer is None else Peer(far_name, _ips(peer), _mac(peer), peer.whole("mtu")),
         )
+
+    # services
+
+    def _services(self, draft: Draft) -> tuple[Service, ...]:
+        """The node's services; says what they name that is not there, and files that two of them would write."""
+        taken = {path: file.at for path, file in draft.record.table("files").items()}
+        services = []
+        for name, record in draft.record.table("services").items():
+            service = service_of(name, record)
+            if service is None:
+                continue
+            services.append(service)
+            for path, _ in program_of(service).files:
+                if path in taken:
+                    self.report.say("E063", taken[path], None, path=path, service=name)
+            for router in record.table("vrrp").values():
+                nics = [given for given in (router.values.get("nic"),) if given is not None]
+                for given in (*nics, *router.many("track_interface")):
+                    self._require_face(draft, str(given.value), given.at, f"{draft.name}")
+                scripts = record.table("scripts")
+                for given in router.many("track_script"):
+                    if given.value not in scripts:
+                        hint = meant(str(given.value), scripts, "scripts")
+                        kind = Word("script")
+                        self.report.say("E014", given.at, hint, kind=kind, name=given.value, where=f"{draft.name}")
+            backends = record.table("backends")
+            for frontend in record.table("frontends").values():
+                backend = frontend.text("default_backend")
+                if backend is not None and backend not in backends:
+                    at, hint = frontend.place("default_backend"), meant(backend, backends, "backends")
+                    self.report.say("E014", at, hint, kind=Word("backend"), name=backend, where=f"{draft.name}")
+        return tuple(services)
 
     # bridges
 
@@ -356,29 +390,4 @@ def _file(path: str, file: Decoded) -> FileSpec:
         source=source,
         mode=0o644 if mode is None else mode,
         owner=file.text("owner") or "root",
-    )
-
-
-def _service(name: str, service: Decoded) -> RunService:
-    ready = service.record("ready")
-    restart = service.text("restart")
-    return RunService(
-        name=name,
-        argv=service.texts("run"),
-        ready=Ready() if ready is None else _ready(ready),
-        restart=Restart.ON_FAILURE if restart is None else Restart(restart),
-        env=tuple((variable, str(given.value)) for variable, given in service.scalars("env").items()),
-        user=service.text("user") or "root",
-    )
-
-
-def _ready(ready: Decoded) -> Ready:
-    deadline_s = ready.number("deadline")
-    command = ready.texts("command")
-    return Ready(
-        tcp=ready.whole("tcp"),
-        file=ready.text("file"),
-        command=command or None,
-        log=ready.text("log"),
-        deadline_s=Ready().deadline_s if deadline_s is None else deadline_s,
     )

@@ -232,7 +232,7 @@ CODES: dict[str, Code] = {
     "E053": Code(
         "service '{name}' is of no kind that there is; kinds: {kinds}",
         "el servicio '{name}' no es de ninguna clase que haya; clases: {kinds}",
-        "Write `run: [argv…]`.",
+        "Write `run: [argv…]`, or the name of a daemon that trenza knows.",
     ),
     "E054": Code(
         "a check is a mapping with one kind of question",
@@ -279,6 +279,12 @@ CODES: dict[str, Code] = {
         "the quote that opens here is not closed",
         "las comillas que se abren aquí no se cierran",
         "Write the same quote where the value ends.",
+    ),
+    # services
+    "E063": Code(
+        "{path} is written by the service {service}",
+        "{path} lo escribe el servicio {service}",
+        "Give its content as the service's `config:`, or remove the file.",
     ),
     # warnings
     "W001": Code(
@@ -540,6 +546,12 @@ WORDS: dict[str, str] = {
     "nics": "interfaces",
     "interfaces": "interfaces",
     "parameters": "parámetros",
+    "track script": "script de seguimiento",
+    "server": "servidor",
+    "script": "script",
+    "scripts": "scripts",
+    "backend": "backend",
+    "backends": "backends",
     "templates": "plantillas",
     "checks": "comprobaciones",
     "cables": "cables",

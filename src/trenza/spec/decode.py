@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import TypeVar
 
 from trenza.model.state import IpAddress, IpInterface
-from trenza.spec.format import CHECK_KINDS, CHECKPOINT, FDB, LAB, ROUTE, SERVICE, SERVICE_KINDS
+from trenza.spec.format import CHECK_KINDS, CHECKPOINT, DAEMONS, FDB, LAB, ROUTE, SERVICE, SERVICE_KINDS
 from trenza.spec.forms import PLAIN
 from trenza.spec.kinds import Data, Form, Kind, Many, Record, Table, Wrong
 from trenza.spec.mend import entries_of_list, slip_in_place_of
@@ -162,13 +162,11 @@ class Decoder:
 
     def _relations(self, kind: Record, tree: Mapped, decoded: Decoded) -> None:
         """What options demand of each other: the required ones, and one of a group."""
-        groups: dict[str, str] = {}
         for name, option in kind.options.items():
-            if option.group is not None and name in tree.entries:
-                if option.group in groups:
-                    at = tree.entries[name].key
-                    self.report.say("E031", at, None, one=groups[option.group], other=name)
-                groups.setdefault(option.group, name)
+            if name in tree.entries:
+                for other in kind.rivals(option):
+                    if other.name in tree.entries and _comes_before(tree, other.name, name):
+                        self.report.say("E031", tree.entries[name].key, None, one=other.name, other=name)
             if (
                 option.required
                 and name not in tree.entries
@@ -217,14 +215,15 @@ class Decoder:
                     slip.say(self.report)
                     continue
                 self.report.say(wrong.code, entry.key, wrong.hint, **wrong.values)
-                self._given(kind.of, entry.value, entry.key)  # for what else is wrong
+                self._given(kind.kind_of(name), entry.value, entry.key)  # for what else is wrong
                 continue
-            if kind.of is SERVICE and not self._is_service(name, entry):
+            below = kind.kind_of(name)
+            if below is SERVICE and not self._is_service(name, entry):
                 continue
-            given = self._given(kind.of, entry.value, entry.key)
+            given = self._given(below, entry.value, entry.key)
             if given is not None:
                 values[name] = given
-            elif isinstance(kind.of, Many):  # an empty one, as of a cable that is only named
+            elif isinstance(below, Many):  # an empty one, as of a cable that is only named
                 values[name] = Given((), entry.key)
         return Given(values, tree.at)
 
@@ -279,7 +278,9 @@ class Decoder:
         known = tree.entries.keys() & SERVICE.options.keys()
         if self.draft and known and len(known) == len(tree.entries):
             return True
-        self.report.say("E053", entry.key, ("service_form", {"name": name}), name=name, kinds=" ".join(SERVICE_KINDS))
+        near = nearest(name, DAEMONS)
+        hint: Hint = ("service_form", {"name": name}) if near is None else ("did_you_mean_one", {"near": near})
+        self.report.say("E053", entry.key, hint, name=name, kinds=" ".join(SERVICE_KINDS))
         return False
 
     def _check(self, tree: Tree) -> None:
@@ -298,6 +299,11 @@ class Decoder:
         names = {"names": " ".join(CHECK_KINDS), "kind": Word("checks")}
         hint = ("did_you_mean", {**names, "near": near}) if near is not None else ("check_form", names)
         self.report.say("E054", at, hint)
+
+
+def _comes_before(tree: Mapped, one: str, other: str) -> bool:
+    names = list(tree.entries)
+    return names.index(one) < names.index(other)
 
 
 def _mapping_hint(kind: Table, tree: Tree) -> Hint | None:

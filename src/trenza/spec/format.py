@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from trenza.model.state import MacvlanMode, Restart, RouteType
+from trenza.services import dnsmasq, keepalived
 from trenza.spec import forms
 from trenza.spec.kinds import Data, Many, Option, Record, Table, record
 
@@ -151,7 +154,110 @@ SERVICE = record(
     Option("user", forms.USER, "Without it root."),
     sequence="run",
 )  # fmt: skip
-SERVICE_KINDS = ("run",)
+
+_CONFIG = Option(
+    "config", forms.VERBATIM, "The daemon's own config file, word for word, instead of all else.", alone=True
+)
+
+
+def _numbers(numbers: Mapping[str, tuple[float, float, str]]) -> tuple[Option, ...]:
+    return tuple(Option(name, forms.number(low, high), doc) for name, (low, high, doc) in numbers.items())
+
+
+VRRP = record(
+    "vrrp", "A virtual router that keepalived takes part in (`vrrp_instance`).",
+    Option("nic", forms.NIC, "The interface it speaks on.", required=True),
+    Option("id", forms.whole(1, 255), "The virtual router's number, the same in the whole group.", required=True),
+    Option("priority", forms.whole(1, 255), "The highest becomes master. Without it 100."),
+    Option("state", forms.choice("MASTER", "BACKUP"), "How it begins. Without it BACKUP."),
+    Option("advert_int", forms.number(0.01, 255), "Seconds between two advertisements of the master. Without it 1."),
+    Option(
+        "addresses", Many(forms.HOST_ADDRESS, single=True),
+        "The addresses that the master holds; without a prefix length /32.",
+    ),
+    Option("nopreempt", forms.FLAG, "`true`: whoever is master stays so when a better one comes back."),
+    *_numbers(keepalived.VRRP_NUMBERS),
+    Option("track_script", Many(forms.NAME, single=True), "Names of `scripts` that move its priority."),
+    Option("track_interface", Many(forms.NIC, single=True), "Interfaces without which it is at fault."),
+)  # fmt: skip
+
+TRACK_SCRIPT = record(
+    "track script", "A command that keepalived runs again and again (`vrrp_script`).",
+    Option("script", _ARGV, "The command as a list of words, its program by its whole path.", required=True),
+    *_numbers(keepalived.SCRIPT_NUMBERS),
+    sequence="script",
+)  # fmt: skip
+
+KEEPALIVED = record(
+    "keepalived", "keepalived, for VRRP; its config is /etc/keepalived/keepalived.conf.",
+    Option("vrrp", Table(forms.NAME, VRRP), "Virtual routers by name."),
+    Option("scripts", Table(forms.NAME, TRACK_SCRIPT), "Commands that virtual routers follow, by name."),
+    Option("vrrp_startup_delay", forms.number(0, 3600), "Seconds that it waits before it takes part."),
+    _CONFIG,
+)  # fmt: skip
+
+_LINES = Many(forms.VERBATIM, single=True)
+BALANCER_SERVER = record(
+    "server", "A server of a backend.",
+    Option("address", forms.TEXT, "`ADDRESS:PORT`.", required=True),
+    Option("check", forms.FLAG, "`true` checks whether it answers."),
+    Option("inter", forms.number(0.001, 3600), "Seconds between two checks. Without it 2."),
+    Option("fall", forms.whole(1, 100), "Failed checks in a row until it is down. Without it 3."),
+    Option("rise", forms.whole(1, 100), "Good checks in a row until it is up again. Without it 2."),
+    Option("weight", forms.whole(0, 256), "Its share of the requests. Without it 1."),
+    Option("cookie", forms.TEXT, "Its value of the backend's cookie."),
+    Option("backup", forms.FLAG, "`true`: only while all others are down."),
+    scalar="address",
+)  # fmt: skip
+FRONTEND = record(
+    "frontend", "Where haproxy takes requests.",
+    Option("bind", _LINES, "`*:8000`, or `ADDRESS:PORT`; one or several.", required=True),
+    Option("mode", forms.choice("http", "tcp"), "Without it http."),
+    Option("acl", _LINES, "Conditions: `php path_end .php`."),
+    Option("use_backend", _LINES, "Backends for some: `scripts if php`."),
+    Option("default_backend", forms.NAME, "The backend for all others."),
+    Option("option", _LINES, "haproxy's options: `forwardfor`."),
+)  # fmt: skip
+BACKEND = record(
+    "backend", "Where haproxy sends requests.",
+    Option("balance", forms.TEXT, "`roundrobin`, `leastconn`, `source`… Without it roundrobin."),
+    Option("mode", forms.choice("http", "tcp"), "Without it http."),
+    Option("option", _LINES, "haproxy's options: `redispatch 1`, `httpchk GET /`."),
+    Option("retries", forms.whole(0, 100), "Tries to connect to a server again. Without it 3."),
+    Option("timeout", Table(forms.NAME, forms.number(0.001, 86400)), "Seconds: `connect`, `server`, `check`, `queue`."),
+    Option("cookie", forms.TEXT, "`SERVERID insert indirect nocache`."),
+    Option("servers", Table(forms.NAME, BALANCER_SERVER), "Its servers, by name."),
+)  # fmt: skip
+HAPROXY = record(
+    "haproxy", "haproxy, a balancer; its config is /etc/haproxy/haproxy.cfg.",
+    Option("frontends", Table(forms.NAME, FRONTEND), "Where it takes requests."),
+    Option("backends", Table(forms.NAME, BACKEND), "Where it sends them."),
+    _CONFIG,
+)  # fmt: skip
+
+APACHE = record(
+    "apache", "Apache, a web server; its config is /etc/apache2/httpd.conf.",
+    Option("listen", forms.whole(1, 65535), "Its port. Without it 80."),
+    Option("document_root", forms.PATH, "The directory of its pages. Without it /var/www/localhost/htdocs."),
+    Option("php", forms.FLAG, "`false` leaves PHP out."),
+    _CONFIG,
+    switchable=True,
+)  # fmt: skip
+
+DNSMASQ = record(
+    "dnsmasq", "dnsmasq, a DHCP and DNS server; its config is /etc/dnsmasq.conf.",
+    *(Option(name, _LINES, doc) for name, doc in dnsmasq.OPTIONS.items()),
+    _CONFIG,
+    switchable=True,
+)  # fmt: skip
+
+SYSLOG = record(
+    "syslog", "What is logged in the node, in /var/log/messages. A node with keepalived or haproxy has it anyway.",
+    switchable=True,
+)  # fmt: skip
+
+DAEMONS: Mapping[str, Record] = {kind.name: kind for kind in (KEEPALIVED, HAPROXY, APACHE, DNSMASQ, SYSLOG)}
+SERVICE_KINDS = ("run", *DAEMONS)
 
 _NODE = (
     Option("nics", Table(forms.NIC, NIC, listable=True), "Its network interfaces."),
@@ -162,7 +268,7 @@ _NODE = (
     Option("forwarding", forms.FLAG, "`true` makes it a router: it forwards packets of both families."),
     Option("sysctls", Table(forms.SYSCTL, forms.SYSCTL_VALUE), "Kernel parameters below `net.`, dots between words."),
     Option("files", Table(forms.PATH, FILE), "Files to put into it, by path."),
-    Option("services", Table(forms.NAME, SERVICE), "Programs that run in it."),
+    Option("services", Table(forms.NAME, SERVICE, own=DAEMONS), "Programs that run in it, and daemons by their names."),
     Option("use", Many(forms.NAME, single=True), "Templates that it starts from, in order."),
     Option("hostname", forms.HOSTNAME, "Its host name; without it its own bare name."),
     Option(
@@ -219,5 +325,6 @@ LAB = record(
 
 RECORDS: tuple[Record, ...] = (
     LAB, HOST, CONTAINER, SWITCH, NIC, PEER, BRIDGE, PORT, STP, VXLAN, FDB, MACVLAN, ROUTE, FILE, SERVICE, READY,
+    KEEPALIVED, VRRP, TRACK_SCRIPT, HAPROXY, FRONTEND, BACKEND, BALANCER_SERVER, APACHE, DNSMASQ, SYSLOG,
     CHECKPOINT, VARIANT, ADDS,
 )  # fmt: skip

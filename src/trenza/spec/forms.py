@@ -200,6 +200,11 @@ def interface_of(text: str) -> IpInterface:
     return interface
 
 
+def _host_address(text: str) -> IpInterface:
+    """An address with its prefix length, or alone: then it is a host's, as in keepalived."""
+    return interface_of(text) if "/" in text else ip_interface(address_of(text))
+
+
 def _network_of(text: str, shown: str) -> IpNetwork:
     bare, slash, prefix = text.partition("/")
     if slash and not prefix.isdecimal():
@@ -321,6 +326,7 @@ CODE = Form("a code", _code, {"pattern": "^[WN][0-9]{3}$"})
 PLUG = Form("something to plug into", _text)
 ADDRESS = Form("an address", lambda scalar: address_of(scalar.text), _ADDRESS_SCHEMA)
 INTERFACE = Form("an address with its prefix length", lambda scalar: interface_of(scalar.text), _INTERFACE_SCHEMA)
+HOST_ADDRESS = Form("an address", lambda scalar: _host_address(scalar.text), _ADDRESS_SCHEMA)
 DESTINATION = Form("a network or default", _destination, {"type": "string", "examples": [DEFAULT, "10.0.0.0/24"]})
 MAC = Form("a MAC address", _mac, {"type": "string", "examples": ["02:00:00:00:00:01"]})
 FDB_MAC = Form("a MAC address", _zero_or_mac, MAC.schema)

@@ -49,24 +49,33 @@ class Many:
 class Table:
     """A mapping from names to values of one kind.
 
-    `listable`: `[a, b]` stands for `{a: {}, b: {}}`; `short`: a scalar stands for `{short: scalar}`.
+    `listable`: `[a, b]` stands for `{a: {}, b: {}}`; `short`: a scalar stands for `{short: scalar}`; `own`: names with
+    a kind of their own.
     """
 
     key: Form
     of: Kind
     listable: bool = False
     short: str | None = None
+    own: Mapping[str, Kind] = field(default_factory=dict)
+
+    def kind_of(self, name: str) -> Kind:
+        return self.own.get(name, self.of)
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One key of a record. Of those with the same `group` only one may be given, and a later one replaces."""
+    """One key of a record. Of those with the same `group` only one may be given, and a later one replaces.
+
+    One that stands `alone` stands for all the others: no other may be given beside it, and a later one replaces them.
+    """
 
     name: str
     kind: Kind
     doc: str
     required: bool = False
     group: str | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +92,15 @@ class Record:
     scalar: str | None = None
     sequence: str | None = None
     switchable: bool = False
+
+    def rivals(self, option: Option) -> tuple[Option, ...]:
+        """The options that cannot be given beside one."""
+        return tuple(
+            other
+            for other in self.options.values()
+            if other is not option
+            and (other.alone or option.alone or (option.group is not None and other.group == option.group))
+        )
 
 
 @dataclass(frozen=True, slots=True)

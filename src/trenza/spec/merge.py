@@ -77,9 +77,9 @@ def _merged_mapping(kind: Record | Table, under: Mapped, over: Mapped, report: R
             else:
                 report.say("W013", entry.key, ("empty_one", {}), name=name)
             continue
-        if isinstance(kind, Record) and name in kind.options and (group := kind.options[name].group) is not None:
-            for other in kind.options.values():
-                if other.group == group and other.name != name and other.name not in over.entries:
+        if isinstance(kind, Record) and name in kind.options:
+            for other in kind.rivals(kind.options[name]):
+                if other.name not in over.entries:
                     entries.pop(other.name, None)
         if below is None:
             entries[name] = entry
@@ -100,6 +100,6 @@ def _without_removals(kind: Kind, tree: Tree, report: Report) -> Tree:
 
 def _kind_below(kind: Record | Table, name: str) -> Kind | None:
     if isinstance(kind, Table):
-        return kind.of
+        return kind.kind_of(name)
     option = kind.options.get(name)
     return None if option is None else option.kind

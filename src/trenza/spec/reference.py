@@ -101,7 +101,8 @@ def _value(kind: Kind) -> str:
         case Many():
             return f"{_value(kind.of)}, or a list" if kind.single else f"list of: {_value(kind.of)}"
         case Table():
-            return f"mapping to: {_value(kind.of)}" + (", or a list of names" if kind.listable else "")
+            own = "".join(f"; `{name}`: {_value(below)}" for name, below in kind.own.items())
+            return f"mapping to: {_value(kind.of)}" + own + (", or a list of names" if kind.listable else "")
         case Record():
             return f"[{kind.name}](#{kind.name.replace(' ', '-')})"
         case Data():

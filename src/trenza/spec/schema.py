@@ -63,6 +63,8 @@ def _form(form: Form) -> dict[str, object]:
 def _table(table: Table) -> dict[str, object]:
     names = {key: value for key, value in table.key.schema.items() if key in ("pattern", "maxLength")}
     mapping: dict[str, object] = {"type": "object", "additionalProperties": _schema(table.of)}
+    if table.own:
+        mapping["properties"] = {name: _schema(kind) for name, kind in table.own.items()}
     if names:
         mapping["propertyNames"] = names
     others: list[dict[str, object]] = []

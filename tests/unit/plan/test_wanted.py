@@ -22,7 +22,6 @@ from trenza.model.lab import (
     NodeSpec,
     Port,
     RouteSpec,
-    RunService,
     Stp,
     ToBridge,
     ToHost,
@@ -31,6 +30,7 @@ from trenza.model.lab import (
     VxlanSpec,
 )
 from trenza.model.names import Interface, NicName, NodeName, derived_mac
+from trenza.model.services import RunService
 from trenza.model.state import (
     ZERO_MAC,
     Address,

@@ -87,12 +87,6 @@ checkpoints:
 variants:
   garp-refresh: {title: {en: keepalived repeats its gratuitous ARP}, adds: {hosts: {}}}   # `--with garp-refresh`
 """
-KEEPALIVED = """\
-              services:
-                keepalived: {vrrp: {vrrpext: {nic: out, id: 12, priority: 150, addresses: [172.16.1.254]}}}
-"""
-BALANCED_WITHOUT_DAEMONS = BALANCED.replace(KEEPALIVED, "")
-
 SHIPPED = {
     folder.name: folder.joinpath("lab.yaml").read_bytes()
     for folder in files("trenza.labs").iterdir()

@@ -7,15 +7,16 @@ from ipaddress import IPv4Interface
 
 import pytest
 
-from trenza.errors import LabFileError
 from trenza.model.lab import ToBridge, ToHost, ToNic, Unplugged
 from trenza.model.names import Interface, NicName, NodeName
+from trenza.model.services import Keepalived, VrrpOptions
 from trenza.model.state import NodeKind
 from trenza.spec import Choices, read
 
 from . import labs
 from .labs import bridge, lab_of, nic, node
 
+VIRTUAL = IPv4Interface("172.16.1.254/32")
 LAN = ToBridge(NodeName("lan"), NicName("lan"))
 
 
@@ -58,17 +59,14 @@ def test_the_routed_lab_as_designed() -> None:
     assert str(c3.gateways[0]) == "192.168.2.1"
 
 
-def test_the_balanced_lab_as_designed_lacks_only_its_daemon() -> None:
-    with pytest.raises(LabFileError) as caught:
-        read(labs.BALANCED.encode(), "lab.yaml")
-    assert [problem.code for problem in caught.value.problems] == ["E053"]
-
-
-def test_the_balanced_lab_without_its_daemon() -> None:
-    lab = lab_of(labs.BALANCED_WITHOUT_DAEMONS)
+def test_the_balanced_lab_as_designed() -> None:
+    lab = lab_of(labs.BALANCED)
     assert nic(lab, "swout1.eth1").to == ToNic(Interface(NodeName("vm1"), NicName("enp0s8")))
     assert nic(lab, "vm1.enp0s8").cable == "w1"
     assert nic(lab, "vm1/bal1.out").peer.name == "vbal1out"
+    (keepalived,) = node(lab, "vm1/bal1").services
+    assert isinstance(keepalived, Keepalived)
+    assert keepalived.vrrp == (VrrpOptions("vrrpext", NicName("out"), 12, 150, addresses=(VIRTUAL,)),)
     stp = bridge(lab, "swout2.swout2").stp
     assert stp is not None
     assert (stp.priority, stp.forward_delay_s, stp.hello_time_s) == (4096, 15, None)
@@ -76,7 +74,7 @@ def test_the_balanced_lab_without_its_daemon() -> None:
 
 
 def test_a_profile_changes_parameters() -> None:
-    lab = labs.reading(labs.BALANCED_WITHOUT_DAEMONS, Choices(profile="fast")).lab
+    lab = labs.reading(labs.BALANCED, Choices(profile="fast")).lab
     stp = bridge(lab, "swout2.swout2").stp
     assert stp is not None
     assert stp.forward_delay_s == 2
@@ -84,10 +82,10 @@ def test_a_profile_changes_parameters() -> None:
 
 
 def test_until_counts_checkpoints_by_name_and_by_number() -> None:
-    by_name = lab_of(labs.BALANCED_WITHOUT_DAEMONS, Choices(until="outer-subnet"))
-    assert by_name == lab_of(labs.BALANCED_WITHOUT_DAEMONS, Choices(until="1"))
+    by_name = lab_of(labs.BALANCED, Choices(until="outer-subnet"))
+    assert by_name == lab_of(labs.BALANCED, Choices(until="1"))
     assert "vm1/bal1" not in [each.name for each in by_name.nodes]
-    assert lab_of(labs.BALANCED_WITHOUT_DAEMONS, Choices(until="2")) == lab_of(labs.BALANCED_WITHOUT_DAEMONS)
+    assert lab_of(labs.BALANCED, Choices(until="2")) == lab_of(labs.BALANCED)
 
 
 @pytest.mark.parametrize("choices", [Choices(), Choices(start=True), Choices(until="1")], ids=str)

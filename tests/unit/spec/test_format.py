@@ -9,7 +9,7 @@ import pytest
 
 from trenza.spec import reference, schema
 from trenza.spec.catalogue import CODES, HINTS, WORDS
-from trenza.spec.format import RECORDS
+from trenza.spec.format import DAEMONS, RECORDS
 from trenza.spec.kinds import Form, Kind, Many, Record, Table
 from trenza.spec.report import Report
 from trenza.spec.tree import plain_data
@@ -28,7 +28,7 @@ TEXTS = {
     **{name: source.decode() for name, source in labs.SHIPPED.items()},
     "designed-bridged": labs.BRIDGED,
     "designed-routed": labs.ROUTED,
-    "designed-balanced": labs.BALANCED_WITHOUT_DAEMONS,
+    "designed-balanced": labs.BALANCED,
 }
 
 
@@ -77,7 +77,7 @@ def test_every_word_of_the_format_has_its_spanish() -> None:
             case _:
                 return set()
 
-    same = {"nic", "peer", "stp", "vxlan", "macvlan", "ready", "adds"}
+    same = {"nic", "peer", "stp", "vxlan", "macvlan", "ready", "adds", *DAEMONS, "vrrp", "frontend", "backend"}
     words = {what for record in RECORDS for option in record.options.values() for what in whats(option.kind)}
     assert words <= WORDS.keys()
     assert {record.name for record in RECORDS} - same <= WORDS.keys()

@@ -19,7 +19,7 @@ SEED = int(os.environ.get("TRENZA_SEED", "1"))
 SLOWEST_S = 0.2
 SOURCES = [
     *labs.SHIPPED.values(),
-    *(text.encode() for text in (labs.BRIDGED, labs.ROUTED, labs.BALANCED, labs.BALANCED_WITHOUT_DAEMONS)),
+    *(text.encode() for text in (labs.BRIDGED, labs.ROUTED, labs.BALANCED, labs.BALANCED)),
 ]
 TOKENS = re.compile(rb"[A-Za-z0-9_.$/-]+|[{}\[\]:,*&!|>'\"#]|\n +|\s")
 ODD = [

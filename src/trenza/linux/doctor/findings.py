@@ -66,7 +66,10 @@ class Probe(Protocol):
         ...
 
     def program(self, name: str) -> str | None:
-        """The path of a program in the system's directories: nodes show /usr, and nothing of a person's own PATH."""
+        """The path of a program in the system's directories, or of a daemon's module (`MODULES`).
+
+        Nodes show /usr, and nothing of a person's own PATH.
+        """
         ...
 
     def privileged(self, path: str) -> bool:

@@ -12,9 +12,11 @@ import stat
 import subprocess
 import sys
 from functools import cache
+from glob import glob
 from pathlib import Path
 
 from trenza.linux.doctor.findings import Caller, Trial
+from trenza.linux.doctor.tables import MODULES
 
 _TRIAL_DEADLINE_S = 20.0
 _NO_LIMIT = 1 << 31
@@ -52,7 +54,8 @@ class MachineProbe:
             return None
 
     def program(self, name: str) -> str | None:
-        return shutil.which(name, path=_SYSTEM_PATH)
+        modules = sorted(path for pattern in MODULES.get(name, ()) for path in glob(pattern))
+        return modules[-1] if modules else shutil.which(name, path=_SYSTEM_PATH)
 
     def privileged(self, path: str) -> bool:
         try:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from trenza.linux import alpine
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
@@ -43,7 +45,9 @@ OTHER_PACKAGES: Final = MappingProxyType(
     {
         "keepalived": Program("keepalived", "keepalived"),
         "haproxy": Program("haproxy", "haproxy"),
-        "apache2": Program("apache2", "httpd"),
+        "apache2": Program("apache2-bin", "httpd"),
+        "libphp": Program("libapache2-mod-php", "php"),
+        "busybox": Program("busybox", "busybox"),
         "dnsmasq": Program("dnsmasq-base", "dnsmasq"),
         "etcd": Program("etcd-server", "etcd"),
         "curl": Program("curl", "curl"),
@@ -55,6 +59,9 @@ OTHER_PACKAGES: Final = MappingProxyType(
     }
 )
 """Programs that only some labs run as services."""
+
+MODULES: Final = MappingProxyType({"libphp": alpine.PHP_MODULES})
+"""What is looked for by the patterns of its path instead of as a program."""
 
 ALL_PROGRAMS: Final = MappingProxyType({**PROGRAMS, **OTHER_PACKAGES})
 
