@@ -12,16 +12,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from trenza.cli.arguments import add_format, add_lab, add_node, complete_nodes
+from trenza.cli.breaking import faults_table
 from trenza.cli.speech import note, printable, put, put_json, put_line, table, tr
 from trenza.client.machine import machine_pids
 from trenza.client.session import RemoteError, ask, connect, converse, get_running, running_labs
 from trenza.errors import KeeperError, UsageError
 
 Data = dict[str, Any]
-WHAT = ("nodes", "links", "addresses", "routes", "neighbours", "fdb", "stp")
+WHAT = ("nodes", "links", "addresses", "routes", "neighbours", "fdb", "stp", "faults")
 _OTHER_WORDS = {
     "neigh": "neighbours", "neighbors": "neighbours", "arp": "neighbours", "address": "addresses", "addr": "addresses",
-    "route": "routes", "link": "links", "mac": "fdb", "macs": "fdb", "node": "nodes",
+    "route": "routes", "link": "links", "mac": "fdb", "macs": "fdb", "node": "nodes", "fault": "faults",
 }  # fmt: skip
 
 
@@ -160,7 +161,7 @@ def _stp_table(bridges: Sequence[Data]) -> str:
     return "\n".join(lines)
 
 
-_SHOWERS: dict[str, Callable[[Sequence[Data]], str]] = {
+_SHOWERS: dict[str, Callable[[list[Data]], str]] = {
     "nodes": _nodes_table,
     "links": _links_table,
     "addresses": _rows(["NODE", "NIC", "ADDRESS", "SCOPE", "ORIGIN"], ["node", "nic", "address", "scope", "origin"]),
@@ -171,6 +172,7 @@ _SHOWERS: dict[str, Callable[[Sequence[Data]], str]] = {
     "neighbours": _rows(["NODE", "NIC", "IP", "MAC", "WHOSE", "STATE"], ["node", "nic", "ip", "mac", "whose", "state"]),
     "fdb": _fdb_table,
     "stp": _stp_table,
+    "faults": faults_table,
 }
 
 

@@ -31,7 +31,7 @@ VERBS = {
     "plan": Verb("lifecycle", "what `up` would change", "lo que `up` cambiaría"),
     "wipe": Verb("lifecycle", "end every lab and forget its journals", "termina todo y olvida los diarios"),
     "show": Verb(
-        "look", "nodes, links, addresses, routes, neighbours, fdb, stp", "nodos, enlaces, direcciones, rutas…"
+        "look", "nodes, links, addresses, routes, neighbours, fdb, stp, faults", "nodos, enlaces, direcciones…"
     ),
     "sh": Verb("inside", "a shell in a node", "una shell en un nodo"),
     "exec": Verb("inside", "run a command in a node", "ejecuta una orden en un nodo"),
@@ -43,6 +43,10 @@ VERBS = {
     "rm": Verb("inside", "stop a node and delete its files", "para un nodo y borra sus ficheros"),
     "history": Verb("inside", "what was typed in the nodes' shells", "lo tecleado en las shells"),
     "events": Verb("look", "what happened, and what happens (-f)", "lo que pasó, y lo que pasa (-f)"),
+    "fault": Verb(
+        "breaking", "break something: a cable, a switch, a daemon", "avería algo: un cable, un puente, un demonio"
+    ),
+    "heal": Verb("breaking", "mend what was broken", "arregla lo averiado"),
     "capture": Verb("look", "frames of a node or interface", "tramas de un nodo o interfaz"),
     "graph": Verb("look", "the lab as a Mermaid diagram", "el laboratorio como diagrama Mermaid"),
     "lint": Verb("author", "check a lab file", "comprueba un fichero de laboratorio"),

@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from trenza.engine.faults import ActiveFault, FaultNodes, Faults, as_data, of_data
 from trenza.engine.journal import Journal
 from trenza.engine.record import Mode, Record
 from trenza.engine.suggestions import suggest
 from trenza.errors import KeeperError, KernelError, Problem, TrenzaError, UsageError
+from trenza.fault.catalogue import Fault
+from trenza.fault.reading import Surroundings, read_fault
 from trenza.linux.nodes import NodeHandle, Nodes
 from trenza.model.lab import Lab, ToNat
 from trenza.model.measurements import Measurements
@@ -26,7 +29,7 @@ from trenza.plan.kernel import Kernel
 from trenza.plan.missing import LeftAlone, missing
 from trenza.plan.moving import without_moving
 from trenza.plan.operations import Operation, Plan, Remove
-from trenza.plan.wanted import wanted_state
+from trenza.plan.wanted import cable_ends, wanted_state
 from trenza.spec import Choices, read
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
@@ -80,14 +83,18 @@ class Engine:
         record_path: Path,
         fetch: Callable[[str], bytes],
         require: Callable[[State], None] = lambda wanted: None,
+        faulty: FaultNodes | None = None,
     ) -> None:
         self.kernel = kernel
         self.nodes = nodes
+        self._faulty = faulty
         self.journal = journal
         self.fetch = fetch
         self._require = require
         self._record_path = record_path
         self.record = Record.load(record_path)
+        active = of_data(self.record.faults) if self.record is not None else []
+        self.faults = None if faulty is None else Faults(kernel, faulty, journal, active)
         self._parsed: tuple[str, Lab, tuple[Problem, ...]] | None = None
         self._reading: tuple[str, Lab, State, tuple[Problem, ...]] | None = None
         if self.record is not None:
@@ -126,9 +133,17 @@ class Engine:
         return self._current()[0]
 
     @property
-    def wanted(self) -> State:
+    def declared(self) -> State:
         """What the file wants, and the containers that were launched by hand."""
         return self._with_launched(self._current()[1])
+
+    @property
+    def wanted(self) -> State:
+        """What is declared, as the faults in effect leave it."""
+        return self._with_faults(self.declared)
+
+    def _with_faults(self, declared: State) -> State:
+        return declared if self.faults is None or not self.faults.active else self.faults.applied(declared)
 
     def _current(self) -> tuple[Lab, State, tuple[Problem, ...]]:
         if self.record is None:
@@ -150,11 +165,12 @@ class Engine:
         record = self._record_for(request)
         if self.record is not None and request is not None:
             _refuse_another(self.record, record)
-        _, wanted, _ = self._read(record)
-        return self._plan(record.mode, self._with_launched(wanted))
+        _, declared, _ = self._read(record)
+        return self._plan(record.mode, self._with_launched(declared))
 
-    def _plan(self, mode: Mode, wanted: State) -> tuple[Plan, tuple[LeftAlone, ...]]:
-        observed = without_moving(self.kernel.observe(wanted), wanted)
+    def _plan(self, mode: Mode, declared: State) -> tuple[Plan, tuple[LeftAlone, ...]]:
+        wanted = self._with_faults(declared)
+        observed = without_moving(self.kernel.observe(wanted), declared)
         if mode is not Mode.FULL:
             return missing(observed, wanted)
         launched = set() if self.record is None else set(self.record.launched)
@@ -175,6 +191,7 @@ class Engine:
             self._require(wanted)
         if self.record is not None:
             record.launched, record.restarts = self.record.launched, self.record.restarts
+            record.faults = self.record.faults
             record.began_s = self.record.began_s
         else:
             record.began_s = time.time()
@@ -295,6 +312,56 @@ class Engine:
             self.record.launched.pop(node, None)
         self.record.save(self._record_path)
         self.journal.say("rm", name, f"{name} removed")
+
+    # ------------------------------------------------------------------ faults
+    def read_fault(self, words: Sequence[str], options: Mapping[str, str]) -> Fault:
+        """The fault that some words mean in this lab as it is now. Raises UsageError."""
+        declared = self.declared
+        observed = self.kernel.observe(declared)
+        cables = cable_ends(self.lab, declared)
+        assert self._faulty is not None
+        services = {node: self._faulty.service_names(node) for node in self.nodes.alive()}
+        return read_fault(words, options, Surroundings(observed, cables, services))
+
+    def break_(self, fault: Fault, *, for_s: float | None = None) -> ActiveFault:
+        """Inject a fault, written down before it takes effect; one that fails half-way is undone."""
+        faults, record, declared = self._faults(), self.record, self.declared
+        assert record is not None
+        observed = self.kernel.observe(declared)
+        active = faults.prepared(fault, observed, declared, now=time.time(), for_s=for_s)
+        faults.active.append(active)
+        self._save_faults()
+        try:
+            faults.inject(fault, active, observed)
+        except TrenzaError:
+            self._heal_one(active)
+            raise
+        return active
+
+    def heal(self, faults: Sequence[ActiveFault]) -> None:
+        """Undo faults."""
+        for active in faults:
+            self._heal_one(active)
+
+    def _heal_one(self, active: ActiveFault) -> None:
+        faults = self._faults()
+        faults.active.remove(active)
+        try:
+            faults.heal(active, self.kernel.observe(self.declared), self.declared)
+        except TrenzaError:
+            faults.active.append(active)
+            raise
+        self._save_faults()
+
+    def _faults(self) -> Faults:
+        if self.faults is None or self.record is None:
+            raise UsageError("nothing was built yet")
+        return self.faults
+
+    def _save_faults(self) -> None:
+        assert self.record is not None and self.faults is not None
+        self.record.faults = as_data(self.faults.active)
+        self.record.save(self._record_path)
 
     # ------------------------------------------------------------------ looking
     def resolve(self, name: str) -> NodeName:

@@ -42,6 +42,8 @@ class Record:
     restarts: dict[str, int] = field(default_factory=dict)
     """How often a service (`node name`) was restarted."""
     began_s: float = 0.0
+    faults: list[dict[str, Any]] = field(default_factory=list)
+    """The faults in effect, as `trenza.engine.faults` writes them."""
 
     def save(self, path: Path) -> None:
         """Write it whole or not at all; raises KeeperError."""

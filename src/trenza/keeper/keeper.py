@@ -20,6 +20,7 @@ from trenza.engine.engine import Engine, Request
 from trenza.engine.journal import Journal
 from trenza.engine.record import Mode
 from trenza.errors import TrenzaError, UsageError
+from trenza.keeper.breaking import Breaking
 from trenza.keeper.commands import Commands
 from trenza.keeper.connection import Connection, problem_as_json
 from trenza.keeper.door import Doors
@@ -29,6 +30,7 @@ from trenza.keeper.supervise import Supervisor
 from trenza.linux import beneath
 from trenza.linux.doctor import missing_for, requirements
 from trenza.linux.doctor.probe import MachineProbe
+from trenza.linux.faulting import FaultyNodes
 from trenza.linux.inside import MAX_PLACED_BYTES, SandboxNodes
 from trenza.linux.kernel import LinuxKernel
 from trenza.linux.netns import Home
@@ -67,13 +69,17 @@ class Keeper:
         self.kernel = LinuxKernel(self.nodes)
         self.journal = Journal(self.history / "journal.jsonl")
         self._lab_directory = -1
-        self.engine = Engine(self.kernel, self.nodes, self.journal, directory / "lab.json", self._fetch, self._require)
+        self.engine = Engine(
+            self.kernel, self.nodes, self.journal, directory / "lab.json", self._fetch, self._require,
+            FaultyNodes(self.nodes, self.home),
+        )  # fmt: skip
         self._busy = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
         self.sessions = Sessions(self.history / "sessions.jsonl", self.journal)
         self.commands = Commands(self.engine, self.sessions)
         self.supervisor = Supervisor(self.engine, self.nodes, self.home, self.commands.run_quietly)
         self.doors = Doors(self.nodes, self._serve_door)
+        self.breaking = Breaking(self.engine, self._busy, self._attend)
         self._changes = self.kernel.watch(neighbours=False)
         self._loop.add_reader(self._changes.fileno(), self._hear)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -93,6 +99,8 @@ class Keeper:
             "history": self._history,
             "capture": self._capture,
             "graph": self._graph,
+            "fault": self.breaking.fault,
+            "heal": self.breaking.heal,
             "nodes": self._nodes,
             "started": self._started,
         }
@@ -103,6 +111,7 @@ class Keeper:
         listener.setblocking(False)
         if self.engine.record is not None:
             self._attend()
+            self.breaking.adopt()
             self.journal.say("keeper", "", "a new keeper adopted the lab")
         while True:
             try:

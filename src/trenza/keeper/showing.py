@@ -14,6 +14,7 @@ from trenza.engine.view import (
     stp_view,
 )
 from trenza.errors import UsageError
+from trenza.keeper.breaking import fault_view
 from trenza.linux.inside import SandboxNodes
 from trenza.model.state import Process
 from trenza.wire import Message
@@ -22,7 +23,7 @@ from trenza.wire import Message
 def show(engine: Engine, nodes: SandboxNodes, message: Message) -> Message:
     """The answer to one `show`: `what` of all nodes, or of those it names. Raises UsageError."""
     only = [engine.resolve(name) for name in message.get("nodes") or ()]
-    wanted, alive = engine.wanted, nodes.alive()
+    wanted, alive = engine.declared, nodes.alive()
     scope = only or None
     measured = engine.measure(scope)
     record = engine.record
@@ -55,6 +56,8 @@ def show(engine: Engine, nodes: SandboxNodes, message: Message) -> Message:
             result["fdb"] = name_macs(fdb_view(measured), everything)
         case "stp":
             result["stp"] = stp_view(measured)
+        case "faults":
+            result["faults"] = [] if engine.faults is None else [fault_view(one) for one in engine.faults.active]
         case _:
             raise UsageError(f"cannot show {what!r}")
     return result

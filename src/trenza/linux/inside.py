@@ -339,6 +339,11 @@ class SandboxNodes:
         started = self._started.get((process.node, process.name))
         return None if started is None or _began(started.pid) != started.began else started.pid
 
+    def pid_of_service(self, node: NodeName, name: str) -> int | None:
+        """The pid in the sandbox of the declared process of that name, if it lives."""
+        started = self._started.get((node, name))
+        return None if started is None else self.pid_of_process(started.process)
+
     def pid_of_start(self, process: Process) -> int | None:
         """The pid in the sandbox that a process was given, whether or not it lives."""
         started = self._started.get((process.node, process.name))

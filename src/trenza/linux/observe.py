@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_interface
 
@@ -57,6 +57,8 @@ class _Kept:
 
     version: int
     things: tuple[Thing, ...]
+    borrowed: Mapping[Interface, frozenset[str]]
+    """Bridges whose times in use are not their own, and which."""
 
 
 class Observer:
@@ -77,27 +79,52 @@ class Observer:
         for name, view in views.items():
             kept = self._kept.get(name)
             if kept is None or kept.version != view.version:
-                kept = self._kept[name] = _Kept(view.version, tuple(_own_things(view)))
+                kept = self._kept[name] = _Kept(view.version, tuple(_own_things(view)), _borrowed_times(view))
             yield view.handle.node
             for thing in kept.things:
-                yield _snapped(thing, expected.things.get(thing.key)) if isinstance(thing, Bridge) else thing
+                if isinstance(thing, Bridge):
+                    borrowed = kept.borrowed.get(thing.interface, frozenset())
+                    yield _snapped(thing, expected.things.get(thing.key), borrowed)
+                else:
+                    yield thing
             for link in view.links:
                 yield from _links_across(name, link, view, views, pairs, sock, costs)
 
 
-def _snapped(bridge: Bridge, expected: Thing | None) -> Bridge:
-    """The bridge with the times that were asked for, where the kernel's clock ticks too coarsely to keep them.
+def _borrowed_times(view: NodeView) -> dict[Interface, frozenset[str]]:
+    """Which times of which bridges are not what somebody gave them, but what is in use.
 
-    A tick is 4 ms on most kernels: 6.25 s are told as 6.24.
+    A bridge that is not the root uses the root's timers, and for as long as the topology changes any bridge ages
+    addresses in two forward delays; its own are hidden until that ends (net/bridge/br_stp.c,
+    br_record_config_timeout_values, __br_set_topology_change).
+    """
+    found = {}
+    for link in view.links:
+        if link.kind == "bridge" and number(link.data.get(5)):
+            led = link.data.get(10) != link.data.get(11)
+            names = {"forward_delay_s", "hello_time_s", "max_age_s"} if led else set()
+            if number(link.data.get(14)):
+                names.add("ageing_time_s")
+            if names:
+                found[Interface(view.handle.node.name, NicName(link.name))] = frozenset(names)
+    return found
+
+
+def _snapped(bridge: Bridge, expected: Thing | None, borrowed: Collection[str]) -> Bridge:
+    """The bridge with the times that were asked for, where the kernel does not tell them.
+
+    That is where it uses others (`borrowed`), and where its clock ticks too coarsely to keep them: a tick is 4 ms on
+    most kernels, and 6.25 s are told as 6.24.
     """
     if not isinstance(expected, Bridge):
         return bridge
-    near = {
+    hidden = {
         name: asked
         for name in ("ageing_time_s", "forward_delay_s", "hello_time_s", "max_age_s")
-        if (asked := getattr(expected, name)) != (told := getattr(bridge, name)) and abs(asked - told) < _TICK_S
+        if (asked := getattr(expected, name)) != (told := getattr(bridge, name))
+        and (name in borrowed or abs(asked - told) < _TICK_S)
     }
-    return replace(bridge, **near) if near else bridge
+    return replace(bridge, **hidden) if hidden else bridge
 
 
 def _own_things(view: NodeView) -> Iterator[Thing]:

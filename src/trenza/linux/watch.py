@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import select
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -32,7 +33,7 @@ _RECEIVE_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class NetworkEvent:
-    """Something changed in a node. `kind` is link, port, address, route, neighbour, fdb or lost.
+    """Something changed in a node. `kind` is link, stp, address, route, neighbour, fdb or lost.
 
     `text` is a sentence's worth for people, without the node; `fields` are its parts for programs. `gone` says that the
     thing is not there any more.
@@ -51,6 +52,7 @@ class _Watched:
     handle: NodeHandle
     sock: NetlinkSocket
     links: dict[int, LinkRecord]
+    port_states: dict[int, int] = field(default_factory=dict)
 
     def name(self, index: int) -> str:
         record = self.links.get(index)
@@ -192,8 +194,12 @@ def _port_event(
     nic, bridge = text(found.get(3)), watched.name(number(found.get(10)))
     if gone or 1 not in options:
         return
-    state = PORT_STATES[number(options[1])]
-    yield NetworkEvent(node, "port", f"{nic} of {bridge} is {state}", False, nic, {"bridge": bridge, "state": state})
+    index, state = int.from_bytes(data[start + 4 : start + 8], sys.byteorder), number(options[1])
+    if watched.port_states.get(index) == state:
+        return  # the kernel tells of a port whenever anything of it changes
+    watched.port_states[index] = state
+    word = PORT_STATES[state]
+    yield NetworkEvent(node, "stp", f"{nic} of {bridge} is {word}", False, nic, {"bridge": bridge, "state": word})
 
 
 def _route_event(node: NodeName, watched: _Watched, route: rtnetlink_dump.RouteRecord, *, gone: bool) -> NetworkEvent:

@@ -60,6 +60,7 @@ from trenza.model.state import (
     State,
     Sysctl,
     Thing,
+    Veth,
     VethEnd,
     Vxlan,
     veth,
@@ -100,6 +101,21 @@ def wanted_state(lab: Lab, contents: Mapping[str, bytes] = MappingProxyType({}))
     Raises UsageError if the bytes of a file that the lab takes from its directory are not in `contents`.
     """
     return State.of(_Weaver(lab, contents).things())
+
+
+def cable_ends(lab: Lab, wanted: State) -> dict[str, tuple[Interface, Interface]]:
+    """The interfaces at the two ends of each named cable, as `wanted` has them; free ends are there too."""
+    by_end = {end.interface: thing for thing in wanted if isinstance(thing, Veth) for end in thing.ends}
+    found = {}
+    for cable in lab.cables:
+        for end in cable.ends:
+            if end is not None:
+                interface = end if isinstance(end, Interface) else Interface(end.node, _cut(cable.name))
+                veth = by_end.get(interface)
+                if veth is not None:
+                    found[cable.name] = (veth.a.interface, veth.b.interface)
+                    break
+    return found
 
 
 def free_end_name(nic: str) -> NicName:

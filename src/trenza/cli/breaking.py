@@ -1,0 +1,97 @@
+"""Breaking things and mending them: fault, heal."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from trenza.cli.arguments import add_format, add_lab, complete_nodes
+from trenza.cli.speech import put, put_json, table, tr
+from trenza.client.session import ask, get_running
+from trenza.errors import UsageError
+
+Data = dict[str, Any]
+IMPAIRMENTS = {
+    "delay": "50ms: every frame waits so long",
+    "jitter": "5ms: by how much the delay varies",
+    "loss": "10%%: the share of frames that vanish",
+    "corrupt": "1%%: the share of frames with a wrong bit",
+    "rate": "1mbit: how fast frames leave",
+}
+
+
+def configure_fault(parser: argparse.ArgumentParser) -> None:
+    from trenza.fault.reading import KINDS
+
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "\n".join(["faults:", *(f"  trenza fault {usage}" for usage in KINDS.values())])
+    action = parser.add_argument("words", metavar="KIND TARGET", nargs="*", help="what to break, and where")
+    action.completer = lambda **given: [*KINDS, *complete_nodes(**given)]  # type: ignore[attr-defined]
+    parser.add_argument("--for", metavar="TIME", dest="duration", help="heal it by itself after 20s, 300ms, 2m")
+    for name, help_text in IMPAIRMENTS.items():
+        parser.add_argument(f"--{name}", metavar="X", help=f"impair: {help_text}")
+    add_lab(parser)
+    add_format(parser)
+
+
+def run_fault(arguments: argparse.Namespace) -> int:
+    lab = get_running(arguments.lab)
+    if not arguments.words:
+        from trenza.fault.reading import KINDS
+
+        raise UsageError(
+            tr("which fault?", "¿qué avería?"), hint="\n".join(f"trenza fault {one}" for one in KINDS.values())
+        )
+    options = {name: value for name in IMPAIRMENTS if (value := getattr(arguments, name)) is not None}
+    request = {"verb": "fault", "words": arguments.words, "options": options, "for": arguments.duration}
+    result = ask(lab, request)
+    if arguments.format == "json":
+        put_json("fault", result)
+        return 0
+    fault = result["fault"]
+    ends = tr("; heals by itself", "; se cura sola") if fault["until"] else ""
+    put(tr(f"fault {fault['id']}: {fault['fault']}{ends}", f"avería {fault['id']}: {fault['fault']}{ends}"))
+    put(f"  trenza heal {fault['id']:<10} " + tr("undo it", "deshacerla"))
+    return 0
+
+
+def configure_heal(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "words",
+        metavar="FAULT",
+        nargs="*",
+        help="its number, or what it is about (`w4`, `kill bal1 haproxy`); all without",
+    )
+    add_lab(parser)
+    add_format(parser)
+
+
+def run_heal(arguments: argparse.Namespace) -> int:
+    result = ask(get_running(arguments.lab), {"verb": "heal", "words": arguments.words})
+    if arguments.format == "json":
+        put_json("heal", result)
+        return 0
+    for fault in result["healed"]:
+        put(tr(f"healed: {fault['fault']}", f"curada: {fault['fault']}"))
+    if not result["healed"]:
+        put(tr("no fault is in effect", "no hay ninguna avería"))
+    return 0
+
+
+def faults_table(faults: list[Data]) -> str:
+    """What `trenza show faults` prints."""
+    import time
+
+    if not faults:
+        return tr("no fault is in effect", "no hay ninguna avería")
+    now = time.time()
+    rows = [
+        [
+            one["id"],
+            one["fault"],
+            f"{now - one['since']:.0f} s",
+            "" if one["until"] is None else f"{one['until'] - now:.0f} s",
+        ]
+        for one in faults
+    ]
+    return table(["ID", "FAULT", tr("SINCE", "DESDE"), tr("HEALS IN", "SE CURA EN")], rows)
