@@ -27,6 +27,7 @@ from trenza.keeper.door import Doors
 from trenza.keeper.sessions import Sessions
 from trenza.keeper.showing import show
 from trenza.keeper.supervise import Supervisor
+from trenza.keeper.witness import Witness
 from trenza.linux import beneath
 from trenza.linux.doctor import missing_for, requirements
 from trenza.linux.doctor.probe import MachineProbe
@@ -79,6 +80,7 @@ class Keeper:
         self.commands = Commands(self.engine, self.sessions)
         self.supervisor = Supervisor(self.engine, self.nodes, self.home, self.commands.run_quietly)
         self.doors = Doors(self.nodes, self._serve_door)
+        self.witness = Witness(self.engine, self.nodes)
         self.breaking = Breaking(self.engine, self._busy, self._attend)
         self._changes = self.kernel.watch(neighbours=False)
         self._loop.add_reader(self._changes.fileno(), self._hear)
@@ -141,6 +143,7 @@ class Keeper:
         """What the kernel tells goes to the journal."""
         for change in self._changes.read():
             self.journal.say(change.kind, change.node, change.text, **{**change.fields, "nic": change.nic})
+            self.witness.hear(change)
 
     def _spawn(self, work: Any) -> None:
         task = self._loop.create_task(work)
@@ -438,7 +441,8 @@ class Keeper:
                 lambda event: connection.send({"event": event.as_json()}) if not kinds or event.kind in kinds else None
             )
             try:
-                await connection.closed.wait()
+                with self.witness.listening():
+                    await connection.closed.wait()
             finally:
                 stop()
         else:

@@ -101,7 +101,7 @@ def wait(lease: int, spawner: int) -> None:
 
 
 def main() -> None:
-    """`init SETTINGS`: JSON with lock, lease, ready (descriptors), single_id, size_bytes, directories, files."""
+    """`init SETTINGS`: JSON with lock, lease, ready, skeleton (descriptors), single_id, size_bytes."""
     settings = json.loads(sys.argv[1])
     try:
         fcntl.lockf(settings["lock"], fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -115,12 +115,9 @@ def main() -> None:
             file.write(text)
     single_id = settings["single_id"]
     nodes_uid = 0 if single_id else 1
-    template.build_sandbox_root(
-        size_bytes=settings["size_bytes"],
-        nodes_uid=nodes_uid,
-        directories=settings["directories"],
-        files=settings["files"],
-    )
+    with open(settings["skeleton"]) as file:
+        skeleton = json.load(file)
+    template.build_sandbox_root(size_bytes=settings["size_bytes"], nodes_uid=nodes_uid, **skeleton)
     socket.sethostname("trenza")
     for name in ("lock", "lease", "ready"):
         os.set_inheritable(settings[name], False)

@@ -371,21 +371,24 @@ def _become_init(channel: socket.socket, *, lock: int, lease: int, ready: int, l
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
     if os.fork():
         os._exit(0)
+    skeleton = os.memfd_create("skeleton")  # not on the command line, which everybody's `ps` shows
+    with open(skeleton, "w", closefd=False) as file:
+        json.dump({"directories": alpine.DIRECTORIES, "files": {**node_files(), **alpine.files()}}, file)
+    os.lseek(skeleton, 0, os.SEEK_SET)
     settings = {
         "lock": lock,
         "lease": lease,
         "ready": ready,
         "single_id": ids.single,
         "size_bytes": _template_size_bytes(),
-        "directories": alpine.DIRECTORIES,
-        "files": {**node_files(), **alpine.files()},
+        "skeleton": skeleton,
     }
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)
     os.dup2(log, 2)
     start = 3
-    for descriptor in sorted((lock, lease, ready)):
+    for descriptor in sorted((lock, lease, ready, skeleton)):
         os.set_inheritable(descriptor, True)
         os.closerange(start, descriptor)  # whatever the caller had open is no business of the lab's
         start = descriptor + 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import re
+from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import pairwise
 
@@ -116,3 +118,40 @@ def _seconds(text: str) -> float:
     if found is None:
         raise ValueError(text)
     return float(found[1]) * _SECONDS[found[2]]
+
+
+# ---------------------------------------------------------------- what it says while it runs
+STATS_QUESTION = b"@1 show stat -1 4 -1;quit\n"
+"""For the master's socket: every server of the newest worker, as CSV, and then the end (management.txt, 9.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """A server as a balancer sees it. `status` is UP, DOWN, `UP 1/3` on its way down, `DOWN 1/2` on its way up…"""
+
+    backend: str
+    server: str
+    status: str
+    check: str = ""
+    """The last check's outcome: L4OK, L4TOUT, L4CON, L7OK…; empty without checks."""
+
+    @property
+    def is_up(self) -> bool:
+        return self.status.startswith("UP") or self.status == "no check"
+
+    @property
+    def is_settled(self) -> bool:
+        return "/" not in self.status
+
+
+def server_states(answer: str) -> tuple[ServerState, ...]:
+    """The servers of an answer to `STATS_QUESTION`."""
+    lines = answer.strip().splitlines()
+    if not lines or not lines[0].startswith("# "):
+        return ()
+    rows = csv.DictReader([lines[0].removeprefix("# "), *lines[1:]])
+    return tuple(
+        ServerState(row["pxname"], row["svname"], row["status"] or "", (row.get("check_status") or "").lstrip("* "))
+        for row in rows
+        if row.get("svname") and row.get("pxname")
+    )
