@@ -98,7 +98,8 @@ class NetworkWatch:
                 sock = self._listen(name, self._groups)
                 sock.enlarge_receive_buffer(_RECEIVE_BYTES)
                 links = {record.index: record for record in self._dump_links(name)}
-                self._watched[name] = _Watched(handle, sock, links)
+                states = {index: number(record.port.get(1)) for index, record in links.items() if record.port}
+                self._watched[name] = _Watched(handle, sock, links, states)
                 self._by_descriptor[sock.fileno()] = name
                 self._ready.register(sock.fileno(), select.EPOLLIN)
 
