@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 from trenza.linux import rtnetlink, rtnetlink_dump
 from trenza.linux.netlink import NetlinkSocket
+from trenza.linux.rtnetlink import CENTISECONDS
 from trenza.linux.rtnetlink_dump import LinkRecord, number
 from trenza.linux.snapshot import NodeView
 from trenza.model.measurements import (
@@ -211,4 +212,9 @@ def _port(node: NodeName, bridge: LinkRecord, record: LinkRecord) -> PortMeasure
         bridge_id_text(options.get(13)),
         bridge_id_text(options.get(14)),
         number(options.get(16)),
+        number(options.get(2)),
+        number(options.get(18)),
+        number(options.get(15)),
+        number(options.get(22)) / CENTISECONDS,
+        number(options.get(21)) / CENTISECONDS,
     )

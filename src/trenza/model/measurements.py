@@ -51,7 +51,13 @@ class FdbMeasure:
 
 @dataclass(frozen=True, slots=True)
 class PortMeasure:
-    """A bridge port's STP state: `state` and `role` in 802.1D's words, ids as `8000.02aabbccddee`."""
+    """A bridge port's STP state: `state` and `role` in 802.1D's words, ids as `8000.02aabbccddee`.
+
+    `number` counts from 1 in the order of joining, the lowest that is free (net/bridge/br_if.c, find_portno).
+    `designated_port` is a port id: priority in the upper six bits, number in the lower ten. The timers are seconds
+    until the next of listening and learning ends, and until what the port heard of the root is forgotten; 0: not
+    running.
+    """
 
     interface: Interface
     bridge: NicName
@@ -61,6 +67,11 @@ class PortMeasure:
     designated_root: str
     designated_bridge: str
     designated_cost: int
+    priority: int = 32
+    number: int = 0
+    designated_port: int = 0
+    forward_timer_s: float = 0
+    age_timer_s: float = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,7 @@ class Network:
         self._routers: dict[NodeName, _Router] = {name: _Router() for name in state.nodes}
         self._holders: dict[IpAddress, list[Interface]] = {}
         self._destinations: dict[Interface, set[IpAddress]] = {}
+        self._tunnels: list[tuple[Interface, Interface]] = []
         for thing in state:
             self._note(thing)
         self._join_tunnels()
@@ -168,6 +169,7 @@ class Network:
             for one, other in waiting:
                 if self._carries(one, other) and self._carries(other, one):
                     self._segments.join(one.interface, other.interface)
+                    self._tunnels.append((one.interface, other.interface))
                 else:
                     rest.append((one, other))
             if len(rest) == len(waiting):
@@ -191,6 +193,16 @@ class Network:
         )
 
     # Questions
+
+    @property
+    def segments(self) -> Segments:
+        """Who hears whom."""
+        return self._segments
+
+    @property
+    def tunnels(self) -> tuple[tuple[Interface, Interface], ...]:
+        """The pairs of VXLAN ends that carry frames to each other."""
+        return tuple(self._tunnels)
 
     def path(self, source: NodeName, to: IpAddress) -> Path:
         """The way of a packet from a node to an address and, if it arrives, of its answer: the first thing wrong."""

@@ -9,7 +9,7 @@ Spanning trees are taken as converged: they change which wires carry, not which 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 
 from trenza.model.names import Interface
 from trenza.model.state import (
@@ -65,10 +65,20 @@ def link_ends(state: State) -> Mapping[Interface, End]:
     return ends
 
 
-class Segments:
-    """The segments of a state. Wires are named by an interface that touches them, a bridge's by the bridge."""
+def every_bridge(bridge: Bridge) -> bool:
+    return True
 
-    def __init__(self, state: State, ends: Mapping[Interface, End]) -> None:
+
+class Segments:
+    """The segments of a state. Wires are named by an interface that touches them, a bridge's by the bridge.
+
+    `joins` says which of the bridges that are up join their ports: all of them, for those who want to talk; only those
+    without STP for BPDUs, which end at a bridge that takes part.
+    """
+
+    def __init__(
+        self, state: State, ends: Mapping[Interface, End], joins: Callable[[Bridge], bool] = every_bridge
+    ) -> None:
         self._ends = ends
         self._peers: dict[Interface, Interface] = {}
         self._joined = Joined()
@@ -83,9 +93,9 @@ class Segments:
                 self._joined.join(interface, end.parent)
         for interface, end in ends.items():
             if isinstance(end, VethEnd | Vxlan | Macvlan) and end.port is not None and end.up:
-                bridge = Interface(interface.node, end.port.bridge)
-                if bridge in ends and ends[bridge].up:
-                    self._joined.join(interface, bridge)
+                bridge = ends.get(Interface(interface.node, end.port.bridge))
+                if isinstance(bridge, Bridge) and bridge.up and joins(bridge):
+                    self._joined.join(interface, bridge.interface)
 
     def join(self, one: Interface, other: Interface) -> None:
         """Join two tunnel ends."""
@@ -95,9 +105,18 @@ class Segments:
         """Whether something that is up is at the other end: of a veth its peer, of a macvlan its parent's."""
         end = self._ends.get(interface)
         if isinstance(end, Macvlan):
-            return self.has_carrier(end.parent)
+            parent = self._ends.get(end.parent)
+            return parent is not None and parent.up and self.has_carrier(end.parent)
         peer = self._peers.get(interface)
         return peer is None or self._ends[peer].up
+
+    def peer(self, interface: Interface) -> Interface | None:
+        """The other end of a veth."""
+        return self._peers.get(interface)
+
+    def wire(self, interface: Interface) -> Hashable:
+        """A name of what the interface itself touches, be it a port or not."""
+        return self._joined.find(interface)
 
     def segment(self, interface: Interface) -> Hashable | None:
         """A name of the segment on which the interface's own IP speaks; None for one that is down or a port.
