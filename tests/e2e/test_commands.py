@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -157,6 +158,44 @@ hosts:
     assert bridges["h2"]["root_id"] == bridges["h1"]["bridge_id"]
     assert bridges["h2"]["ports"][0]["role"] == "root"
     assert "this bridge is the root" in cli.ok("show", "stp")
+
+
+def test_show_stp_says_where_the_kernel_is_not_as_theory_says_and_why(cli: Cli) -> None:
+    fast = "forward_delay: 2, hello_time: 1, max_age: 6"
+    cli.ok("up", cli.lab(f"""\
+lab: beside
+cables: {{k: [h1.p, h2.p], l: [h1.q, h2.q]}}
+hosts:
+  h1: {{nics: {{p: {{}}, q: {{}}}}, bridges: {{br: {{ports: [p, q], stp: {{priority: 4096, {fast}}}}}}}}}
+  h2: {{nics: {{p: {{}}, q: {{}}}}, bridges: {{br: {{ports: [p, q], stp: {{{fast}}}}}}}}}
+"""))  # fmt: skip
+
+    def ports(node: str) -> dict[str, Any]:
+        (bridge,) = cli.json("show", "stp", node)["stp"]
+        return {port["port"]: port for port in bridge["ports"]}
+
+    def whys() -> set[str]:
+        return {one["why"] for port in ports("h2").values() for one in port["differences"]}
+
+    assert "still converging" in cli.ok("show", "stp")
+    assert "aún converge" in cli.ok("--lang", "es", "show", "stp")
+    until(lambda: not whys(), 15, "the kernel is as theory says")
+    blocked = ports("h2")["q"]
+    assert (blocked["state"], blocked["theory"]["role"]) == ("blocking", "alternate")
+    assert blocked["theory"]["for_root"]["tie"] == "port-id"
+    assert blocked["theory"]["for_root"]["by_number"]
+    assert not blocked["theory"]["for_root"]["guessed"]
+    # By hand: the cost that the student sets is part of what theory starts from.
+    cli.ok("exec", "h2", "--", "brctl", "setpathcost", "br", "p", "10")
+    until(lambda: ports("h2")["q"]["role"] == "root" and not whys(), 15, "the cheaper port is the root port")
+    # A bridge that is down keeps its neighbours' carrier: they believe it until max age.
+    cli.ok("exec", "h1", "--", "ip", "link", "set", "dev", "br", "down")
+    assert "old-information" in whys()
+    assert "until max age" in cli.ok("show", "stp")
+    # Without STP, a port can be blocked by hand.
+    cli.ok("exec", "h2", "--", "ip", "link", "set", "dev", "br", "type", "bridge", "stp_state", "0")
+    cli.ok("exec", "h2", "--", "bridge", "link", "set", "dev", "p", "state", "4")
+    assert "by-hand" in whys()
 
 
 def test_cp_both_ways(pair: Cli, tmp_path: Path) -> None:

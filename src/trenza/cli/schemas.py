@@ -21,6 +21,10 @@ def _array(item: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": item}
 
 
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [{"type": "null"}, schema]}
+
+
 def _answer(kind: str, optional: dict[str, Any] | None = None, **properties: Any) -> dict[str, Any]:
     schema = _object(version={"const": 1}, kind={"const": kind}, **properties)
     schema["properties"].update(optional or {})
@@ -71,14 +75,52 @@ _SERVICE = _object(
     pid=_INTEGER_OR_NULL,
     restarts=_INTEGER,
 )
+_REASON = _or_null(
+    _object(
+        tie={"enum": ["only", "root-id", "root-path-cost", "bridge-id", "port-id", "own-port-id"]},
+        winner=_TEXT,
+        over=_TEXT_OR_NULL,
+        won=_TEXT,
+        lost=_TEXT,
+        by_number={"type": "boolean"},
+        guessed={"type": "boolean"},
+    )
+)
+_STP_DIFFERENCES = _array(
+    _object(
+        field=_TEXT,
+        kernel=_TEXT,
+        theory=_TEXT,
+        why={
+            "enum": [
+                "converging", "hello-missing", "old-information", "by-hand", "carrier", "twins", "unknown-link"
+            ]
+        },
+        remaining_s={"type": ["number", "null"]},
+    )
+)  # fmt: skip
 _STP_PORT = _object(
     port=_TEXT,
+    number=_INTEGER,
     state=_TEXT,
     role=_TEXT,
     cost=_INTEGER,
+    priority=_INTEGER,
     designated_root=_TEXT,
     designated_bridge=_TEXT,
     designated_cost=_INTEGER,
+    theory=_or_null(
+        _object(
+            state=_TEXT,
+            role=_TEXT,
+            cost=_INTEGER,
+            designated_bridge=_TEXT,
+            designated_cost=_INTEGER,
+            for_root=_REASON,
+            for_segment=_REASON,
+        )
+    ),
+    differences=_STP_DIFFERENCES,
 )
 _STP = _object(
     node=_TEXT,
@@ -90,6 +132,19 @@ _STP = _object(
     root_path_cost=_INTEGER,
     root_port=_TEXT_OR_NULL,
     topology_changes=_INTEGER,
+    theory=_or_null(
+        _object(
+            root=_TEXT,
+            root_id=_TEXT,
+            root_path_cost=_INTEGER,
+            root_port=_TEXT_OR_NULL,
+            forward_delay_s=_NUMBER,
+            hello_time_s=_NUMBER,
+            max_age_s=_NUMBER,
+            for_root=_REASON,
+        )
+    ),
+    differences=_STP_DIFFERENCES,
     ports=_array(_STP_PORT),
 )
 _SHOWN = {

@@ -6,10 +6,12 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from trenza.engine.spanning import differences
 from trenza.linux.nodes import NodeHandle
 from trenza.model.measurements import LinkMeasure, Measurements
-from trenza.model.names import NodeName
+from trenza.model.names import Interface, NodeName
 from trenza.model.state import Process, State
+from trenza.theory.spanning_tree import BridgePrediction, PortPrediction, Reason, SpanningTrees
 
 Data = dict[str, Any]
 
@@ -125,19 +127,34 @@ def fdb_view(measured: Measurements) -> list[Data]:
     ]
 
 
-def stp_view(measured: Measurements) -> list[Data]:
-    """Bridges with their ports. A bridge without STP is shown too, as such."""
-    ports: dict[tuple[str, str], list[Data]] = defaultdict(list)
+def stp_view(measured: Measurements, trees: SpanningTrees) -> list[Data]:
+    """Bridges with their ports, each beside its prediction. A bridge without STP is shown too, as such."""
+    found: dict[Interface, list[Data]] = defaultdict(list)
+    for one in differences(measured, trees):
+        found[one.interface].append(
+            {
+                "field": one.field,
+                "kernel": one.kernel,
+                "theory": one.theory,
+                "why": one.why.value,
+                "remaining_s": one.remaining_s,
+            }
+        )
+    ports: dict[Interface, list[Data]] = defaultdict(list)
     for port in measured.ports:
-        ports[port.interface.node, port.bridge].append(
+        ports[Interface(port.interface.node, port.bridge)].append(
             {
                 "port": port.interface.nic,
+                "number": port.number,
                 "state": port.state,
                 "role": port.role,
                 "cost": port.cost,
+                "priority": port.priority,
                 "designated_root": port.designated_root,
                 "designated_bridge": port.designated_bridge,
                 "designated_cost": port.designated_cost,
+                "theory": _port_theory(trees.ports.get(port.interface)),
+                "differences": found[port.interface],
             }
         )
     return [
@@ -151,10 +168,56 @@ def stp_view(measured: Measurements) -> list[Data]:
             "root_path_cost": one.root_path_cost,
             "root_port": one.root_port,
             "topology_changes": one.topology_changes,
-            "ports": ports[one.interface.node, one.interface.nic],
+            "theory": _bridge_theory(trees.bridges.get(one.interface)),
+            "differences": found[one.interface],
+            "ports": ports[one.interface],
         }
         for one in measured.bridges
     ]
+
+
+def _bridge_theory(predicted: BridgePrediction | None) -> Data | None:
+    """What theory says of a bridge that takes part in STP."""
+    if predicted is None or not predicted.stp or not predicted.up:
+        return None
+    return {
+        "root": str(predicted.root),
+        "root_id": predicted.root_id,
+        "root_path_cost": predicted.root_path_cost,
+        "root_port": predicted.root_port,
+        "forward_delay_s": predicted.forward_delay_s,
+        "hello_time_s": predicted.hello_time_s,
+        "max_age_s": predicted.max_age_s,
+        "for_root": _reason(predicted.for_root),
+    }
+
+
+def _port_theory(predicted: PortPrediction | None) -> Data | None:
+    if predicted is None:
+        return None
+    return {
+        "state": predicted.state,
+        "role": predicted.role,
+        "cost": predicted.cost,
+        "designated_bridge": predicted.designated_bridge,
+        "designated_cost": predicted.designated_cost,
+        "for_root": _reason(predicted.for_root),
+        "for_segment": _reason(predicted.for_segment),
+    }
+
+
+def _reason(reason: Reason | None) -> Data | None:
+    if reason is None:
+        return None
+    return {
+        "tie": reason.tie.value,
+        "winner": str(reason.winner),
+        "over": None if reason.over is None else str(reason.over),
+        "won": reason.won,
+        "lost": reason.lost,
+        "by_number": reason.by_number,
+        "guessed": reason.guessed,
+    }
 
 
 def name_macs(rows: list[Data], measured: Measurements) -> list[Data]:

@@ -17,6 +17,7 @@ from trenza.errors import UsageError
 from trenza.keeper.breaking import fault_view
 from trenza.linux.inside import SandboxNodes
 from trenza.model.state import Process
+from trenza.theory.spanning_tree import spanning_trees
 from trenza.wire import Message
 
 
@@ -55,7 +56,9 @@ def show(engine: Engine, nodes: SandboxNodes, message: Message) -> Message:
             everything = measured if scope is None else engine.measure(None)
             result["fdb"] = name_macs(fdb_view(measured), everything)
         case "stp":
-            result["stp"] = stp_view(measured)
+            everything = measured if scope is None else engine.measure(None)
+            trees = spanning_trees(engine.kernel.observe(wanted), everything.ports)
+            result["stp"] = stp_view(measured, trees)
         case "faults":
             result["faults"] = [] if engine.faults is None else [fault_view(one) for one in engine.faults.active]
         case _:

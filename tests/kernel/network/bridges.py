@@ -88,7 +88,7 @@ def _tunnel(chance: random.Random, loud: list[int]) -> list[Thing]:
     )
     things: list[Thing] = [under]
     over = chance.choice([None, NicName("u")])
-    for here, far, own, remote in ((one, other, 1, 2), (other, one, 2, 1)):
+    for here, own, remote in ((one, 1, 2), (other, 2, 1)):
         name = f"s{here}"
         things.append(address(name, "u", f"10.9.0.{own}/24"))
         things.append(
