@@ -34,11 +34,15 @@ CONNECTED_METRICS: Mapping[int, int] = {4: 0, 6: 256}
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """A node that a packet reaches: the address that was asked for on the segment, and the interface that has it."""
+    """A node that a packet reaches: the address that was asked for on the segment, and the interface that has it.
+
+    `sender` is the interface of the node before that it left through.
+    """
 
     node: NodeName
     ip: IpAddress
     interface: Interface
+    sender: Interface
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +224,19 @@ class Network:
             return Path(there.hops, f"the answer to {answer_to} goes to {back.hops[-1].node}, which has it too")
         return there
 
+    def underlay(self, one: Interface, other: Interface) -> IpAddress | None:
+        """The address of the other tunnel end's node that packets of the first are sent to."""
+        own = self._routers[other.node].own
+        found = (ip for ip in sorted(self._destinations.get(one, ()), key=str) if ip in own)
+        return next((ip for ip in found if self._walk(one.node, ip).arrives), None)
+
+    def way_back(self, source: NodeName, to: IpAddress) -> Path:
+        """The way of the answer, from whoever has `to`."""
+        there, answer_to = self._walk(source, to), self._source(source, to)
+        if not there.arrives or not there.hops or answer_to is None:
+            return Path(())
+        return self._walk(there.hops[-1].node, answer_to)
+
     def can_talk(self, source: NodeName, to: IpAddress) -> bool:
         """Whether a packet gets there and its answer back."""
         return source in self._routers and self.path(source, to).arrives
@@ -272,7 +289,7 @@ class Network:
             holder = self._find_holder(dev, ip)
             if holder is None:
                 return Path(tuple(hops), self._silence(dev, ip))
-            hops.append(Hop(holder.node, ip, holder))
+            hops.append(Hop(holder.node, ip, holder, dev))
             at = holder.node
 
     def _find_holder(self, dev: Interface, ip: IpAddress) -> Interface | None:
