@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import struct
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, ip_address, ip_interface, ip_network
@@ -123,12 +124,8 @@ class Ground:
 
     def pings(self, name: str, to: str, *, deadline_s: float = 5, ttl: int = 64) -> bool:
         """Whether an echo request from the node is answered before the deadline; one is sent every 20 ms."""
-        ip = ip_address(to)
-        v4 = ip.version == 4
-        with self.home.inside(self.nodes.alive()[NodeName(name)].netns):
-            protocol = socket.getprotobyname("icmp") if v4 else 58
-            sock = socket.socket(socket.AF_INET if v4 else socket.AF_INET6, socket.SOCK_RAW, protocol)
-        with sock:
+        v4 = ip_address(to).version == 4
+        with self._icmp(name, v4=v4) as sock:
             if v4:
                 sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
             body = struct.pack("!HH", 77, 1)
@@ -147,6 +144,40 @@ class Ground:
                 except OSError:
                     time.sleep(0.005)
         return False
+
+    def _icmp(self, name: str, *, v4: bool) -> socket.socket:
+        with self.home.inside(self.nodes.alive()[NodeName(name)].netns):
+            protocol = socket.getprotobyname("icmp") if v4 else 58
+            return socket.socket(socket.AF_INET if v4 else socket.AF_INET6, socket.SOCK_RAW, protocol)
+
+    def silence_s(self, name: str, to: str, fault: Callable[[], object], *, deadline_s: float) -> float:
+        """The longest time without an answer to IPv4 echo requests, one every 20 ms, around a fault.
+
+        Ends when answers have come for a second after a silence, or at the deadline.
+        """
+        request = struct.pack("!BBHHH", 8, 0, 0xFFFF - 0x0800 - 78, 77, 1)
+        longest, silent_until = 0.0, 0.0
+        with self._icmp(name, v4=True) as sock:
+            sock.setblocking(False)
+            assert self.pings(name, to)
+            fault()
+            begun = last = time.monotonic()
+            while (now := time.monotonic()) < begun + deadline_s:
+                try:
+                    sock.sendto(request, (to, 0))
+                except OSError:
+                    pass  # no neighbour yet
+                select.select([sock], [], [], 0.02)
+                while select.select([sock], [], [], 0)[0]:
+                    answer, source = sock.recvfrom(256)
+                    if source[0] == to and answer[20] == 0:
+                        longest = max(longest, now - last)
+                        silent_until = now if now - last > 0.5 else silent_until
+                        last = now
+                if silent_until and now > silent_until + 1 and now - last < 0.5:
+                    return longest
+                time.sleep(max(0.0, now + 0.02 - time.monotonic()))
+        return max(longest, time.monotonic() - last)
 
 
 @contextmanager
