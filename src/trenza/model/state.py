@@ -357,7 +357,11 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class VrrpInstance:
-    """A virtual router that a process takes part in (RFC 3768). Its addresses move, so they are no state."""
+    """A virtual router that a process takes part in (RFC 3768). Its addresses move, so they are no state.
+
+    A new master announces its addresses at once and again after `garp_delay_s`, then every `garp_refresh_s` (0: never).
+    `scripts` may change its priority, or take it out.
+    """
 
     name: str
     nic: NicName
@@ -366,6 +370,9 @@ class VrrpInstance:
     advert_s: float = 1
     addresses: tuple[IpInterface, ...] = ()
     preempt: bool = True
+    garp_delay_s: float = 5
+    garp_refresh_s: float = 0
+    scripts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,7 @@ def instances(text: str) -> tuple[VrrpInstance, ...]:
 def _read_instance(name: str, block: Block) -> VrrpInstance | None:
     values = {words[0]: words[1] for words, _ in block if len(words) > 1}
     addresses: list[IpInterface] = []
+    scripts = tuple(words[0] for named, inner in block if named[:1] == ["track_script"] for words, _ in inner)
     for words, inner in block:
         if words[:1] == ["virtual_ipaddress"]:
             for address, _ in inner:
@@ -123,6 +124,9 @@ def _read_instance(name: str, block: Block) -> VrrpInstance | None:
             float(values.get("advert_int", "1")),
             tuple(addresses),
             preempt=not any(words[:1] == ["nopreempt"] for words, _ in block),
+            garp_delay_s=float(values.get("garp_master_delay", "5")),
+            garp_refresh_s=float(values.get("garp_master_refresh", "0")),
+            scripts=scripts,
         )
     except (KeyError, ValueError):
         return None

@@ -9,8 +9,9 @@ one stage, and the longest counts; stages come one after another. What each part
 - A VRRP backup takes over when it has heard nothing for three adverts and its skew (RFC 3768, 6.1).
 - A balancer gives up a server after `fall` checks, `inter` apart, and takes it back after `rise` (haproxy).
 - Whoever asked for a virtual address before keeps the old MAC address until a gratuitous ARP reaches it. keepalived
-  sends some on taking over and again five seconds later (garp_master_delay); those that meet a port that does not
-  forward are lost, and then the entry must age (RFC 4861's neighbour states, which Linux uses for ARP too).
+  sends some on taking over and again five seconds later (garp_master_delay), and then again and again if told so
+  (garp_master_refresh); those that meet a port that does not forward are lost, and then the entry must age (RFC 4861's
+  neighbour states, which Linux uses for ARP too).
 """
 
 from __future__ import annotations
@@ -28,8 +29,6 @@ from trenza.theory.vrrp import Member, VirtualRouter, is_virtual, virtual_router
 
 CARRIER_S = 1.0
 """The kernel tells of a lost carrier within a second (net/core/link_watch.c)."""
-GARP_DELAY_S = 5.0
-"""keepalived's garp_master_delay."""
 REACHABLE_S = (15.0, 45.0)
 """How long Linux believes a neighbour: base_reachable_time of 30 s, halved to one and a half at random."""
 PROBING_S = 5.0 + 3 * 1.0
@@ -68,6 +67,8 @@ class Note(StrEnum):
     """The old master's daemon has gone without a word: its node may go on answering, and then nothing is lost."""
     SOME_REQUESTS = "some-requests"
     """Only requests that go to a server that cannot be reached are lost."""
+    SCRIPTS = "scripts"
+    """The master tracks scripts: if one of them fails, another may take over, which no state tells."""
     TWINS = "twins"
     """Bridges with one id are on the way: nothing is certain."""
 
@@ -115,6 +116,12 @@ class Prediction:
             way = "min" if Note.OTHER_MASTER_MEANWHILE in self.notes and not stages else "max"
             stages.append(names[0] if len(names) == 1 else f"{way}({', '.join(names)})")
         return " + ".join(stages)
+
+
+def as_declared(observed: State, wanted: State) -> State:
+    """An observed state whose processes say what their configs make them do, which only the lab knows."""
+    known = {thing: thing for thing in wanted if isinstance(thing, Process)}
+    return State.of(known.get(thing, thing) if isinstance(thing, Process) else thing for thing in observed)
 
 
 def predict_outage(before: State, after: State, source: NodeName, to: IpAddress, *, http: bool = False) -> Prediction:
@@ -181,6 +188,9 @@ class _Fault:
             return self._lost(path.wrong, old)
         new = self._after.holder(self._source, self._to)
         if self._http and (wrong := self._nobody_serves(new)) is not None:
+            router = self._after.router_of(new, self._to)
+            if router is not None and router.master.instance.scripts:
+                self._notes.append(Note.SCRIPTS)
             return self._lost(wrong, old)
         if self._trees[0].twins or self._trees[1].twins:
             self._notes.append(Note.TWINS)
@@ -206,7 +216,7 @@ class _Fault:
         )
 
     def _lost(self, wrong: str | None, old: NodeName | None) -> Prediction:
-        return Prediction(Fate.LOST, (), float("inf"), float("inf"), wrong, master_before=old)
+        return Prediction(Fate.LOST, (), float("inf"), float("inf"), wrong, tuple(self._notes), old)
 
     # Trees and routers
 
@@ -226,7 +236,7 @@ class _Fault:
                 self._notes.append(Note.OTHER_MASTER_MEANWHILE)
                 return (*stp, other), min(low_s, other.low_s), min(high_s, other.high_s)
         if vrrp and stp:
-            arp = self._arp(stp, vrrp[0])
+            arp = self._arp(stp, vrrp[0], self._after.router_of(new, self._to))
             if arp is not None:
                 parts, high_s = (*parts, arp), max(high_s, arp.high_s)
         return parts, low_s, high_s
@@ -285,18 +295,23 @@ class _Fault:
         router = side.router_of(there, self._to)
         return None if router is None or there == old else _vrrp_part(router.master)
 
-    def _arp(self, stp: tuple[Part, ...], vrrp: Part) -> Part | None:
+    def _arp(self, stp: tuple[Part, ...], vrrp: Part, router: VirtualRouter | None) -> Part | None:
         """The wait for the source to learn the new master's MAC address, if a gratuitous ARP may have been lost."""
         silent_s = max(part.high_s for part in stp)
-        if silent_s < vrrp.low_s:
+        if silent_s < vrrp.low_s or router is None:
             return None
-        if silent_s < vrrp.low_s + GARP_DELAY_S:
-            seconds = vrrp.seconds + GARP_DELAY_S
+        delay_s, refresh_s = router.master.instance.garp_delay_s, router.master.instance.garp_refresh_s
+        if silent_s < vrrp.low_s + delay_s:
+            seconds, high_s = vrrp.seconds + delay_s, vrrp.high_s + delay_s
             formula = f"VRRP + garp_master_delay = {seconds:.4g} s"
-            return Part(Cause.ARP, seconds, 0, vrrp.high_s + GARP_DELAY_S, self._source, None, formula)
-        low, high = (reachable + PROBING_S for reachable in REACHABLE_S)
-        formula = f"reachable time + 5 s + 3 × 1 s = {low:g} to {high:g} s"
-        return Part(Cause.ARP, (low + high) / 2, 0, high, self._source, None, formula)
+        elif refresh_s:
+            seconds, high_s = refresh_s, silent_s + refresh_s
+            formula = f"garp_master_refresh = {refresh_s:g} s"
+        else:
+            low_s, high_s = (reachable + PROBING_S for reachable in REACHABLE_S)
+            seconds = (low_s + high_s) / 2
+            formula = f"reachable time + 5 s + 3 × 1 s = {low_s:g} to {high_s:g} s"
+        return Part(Cause.ARP, seconds, 0, max(high_s, silent_s), self._source, None, formula)
 
     # Balancers
 

@@ -7,30 +7,24 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 
 import pytest
-from practica6 import SHEET, VIP, at, killed, practica6, without
+from practica6 import at, killed, practica6, suffering, without
 
 from trenza.model.names import NicName, NodeName
-from trenza.model.state import Process, State, VethEnd, VrrpInstance, Vxlan
+from trenza.model.state import Process, State, VrrpInstance, Vxlan
 from trenza.theory.frames import l2_path
-from trenza.theory.mtu import Beyond, path_mtu
-from trenza.theory.outage import Cause, Fate, Note, Prediction, predict_outage
+from trenza.theory.mtu import Beyond, PathMtu, path_mtu
+from trenza.theory.outage import Cause, Fate, Note, Prediction, as_declared, predict_outage
 from trenza.theory.vrrp import virtual_routers
 
+VIP = ip_address("172.16.1.254")
 USER, USER2 = NodeName("user"), NodeName("user2")
-FAULTS: dict[str, tuple[str, ...]] = {
-    "cut w1": ("swout1.eth1", "vm1.enp0s8"),
-    "cut w2": ("swout2.eth1", "vm1.enp0s9"),
-    "cut w3": ("swout1.eth2", "vm2.enp0s8"),
-    "cut w4": ("swout2.eth2", "vm2.enp0s9"),
-    "down vswout1": ("vm1.vswout1",),
-    "down swout1": ("swout1.swout1",),
-    "poweroff vswout1": ("vm1.vswout1", "vm1.enp0s8", "vm1.enp0s9", "vm1.bal1-out"),
-}
 
 
-def predicted(fault: str, source: NodeName = USER, *, timers: str | None = None, http: bool = False) -> Prediction:
-    state = practica6() if timers is None else practica6(timers)
-    return predict_outage(state, without(state, *FAULTS[fault]), source, VIP, http=http)
+def predicted(
+    fault: str, source: NodeName = USER, *variants: str, profile: str | None = "fast", http: bool = False
+) -> Prediction:
+    state = practica6(*variants, profile=profile)
+    return predict_outage(state, suffering(fault, state), source, VIP, http=http)
 
 
 def causes(prediction: Prediction) -> list[str]:
@@ -44,7 +38,7 @@ def test_a_frame_goes_over_forwarding_ports_only() -> None:
         ("swout1.swout1", "swout1.eth0", "swout1.eth1"),
         ("vm1.vswout1", "vm1.enp0s8", "vm1.enp0s9"),
         ("swout2.swout2", "swout2.eth1", "swout2.eth2"),
-        ("vm2.vswout2", "vm2.enp0s9", "vm2.bal2-out"),
+        ("vm2.vswout2", "vm2.enp0s9", "vm2.vbal2out"),
     ]
 
 
@@ -56,35 +50,27 @@ def test_a_frame_from_a_bridge_itself_enters_nowhere() -> None:
 
 def test_a_frame_that_has_no_way_says_so() -> None:
     state = practica6()
-    assert l2_path(state, at("user.eth0"), at("vm1/serv1.in")).wrong == "no frame of user.eth0 gets to vm1/serv1.in"
+    assert l2_path(state, at("user.eth0"), at("vm1/serv1.eth0")).wrong == "no frame of user.eth0 gets to vm1/serv1.eth0"
     assert l2_path(without(state, "user.eth0"), at("user.eth0"), at("user2.eth0")).wrong == "user.eth0 is down"
 
 
-def test_the_mtu_of_a_tunnels_path_is_its_own_or_what_the_underlay_leaves() -> None:
-    state = practica6()
-    found = path_mtu(state, NodeName("vm1/bal1"), ip_address("10.0.0.3"))
-    assert found is not None
-    assert (found.mtu_bytes, found.beyond) == (1450, Beyond.SENDER)
-    wide = State.of(
-        replace(thing, mtu_bytes=1500) if isinstance(thing, Vxlan) else _wide(thing)  # type: ignore[arg-type]
-        for thing in state
-    )
-    found = path_mtu(wide, NodeName("vm1/bal1"), ip_address("10.0.0.3"))
-    assert found is not None
-    assert (found.mtu_bytes, found.beyond) == (1450, Beyond.TUNNEL)
-    found = path_mtu(wide, NodeName("vm1/bal1"), ip_address("10.0.0.1"))
-    assert found is not None
-    assert found.mtu_bytes == 1500
+BAL1, SERV3 = NodeName("vm1/bal1"), ip_address("10.0.0.3")
 
 
-def _wide(thing: object) -> object:
-    ends = {name: getattr(thing, name, None) for name in ("a", "b")}
-    wide = {
-        name: replace(end, mtu_bytes=1500)
-        for name, end in ends.items()
-        if isinstance(end, VethEnd) and end.mtu_bytes == 1450
-    }
-    return replace(thing, **wide) if wide else thing  # type: ignore[type-var]
+def test_packets_larger_than_the_tunnel_vanish_silently() -> None:
+    """The sheet's trap: its servers' 1500 bytes do not fit."""
+    assert path_mtu(practica6(), BAL1, SERV3) == PathMtu(1450, at("vm1.vx1"), Beyond.SILENCE)
+    assert path_mtu(practica6(), BAL1, ip_address("10.0.0.1")) == PathMtu(1500, at("vm1/bal1.in"), Beyond.SENDER)
+    assert path_mtu(practica6("inner-mtu"), BAL1, SERV3) == PathMtu(1450, at("vm1/bal1.in"), Beyond.SENDER)
+
+
+def test_a_tunnel_carries_no_more_than_its_underlay_leaves() -> None:
+    state = State.of(replace(one, mtu_bytes=1500) if isinstance(one, Vxlan) else one for one in practica6())
+    assert path_mtu(state, BAL1, SERV3) == PathMtu(1450, at("vm1.vswout1"), Beyond.TUNNEL)
+
+
+def test_there_is_no_mtu_without_a_path() -> None:
+    assert path_mtu(practica6(), USER, SERV3) is None
 
 
 # ---------------------------------------------------------------- VRRP
@@ -121,7 +107,7 @@ def test_a_partition_has_two_masters_and_a_dead_daemon_or_interface_none() -> No
     state = practica6()
     assert sorted(masters(without(state, "vm1.vswout1"))) == ["vm1/bal1", "vm2/bal2"]
     assert masters(without(state, "vm1/bal1.out")) == ["vm2/bal2"]
-    assert masters(without(state, "vm1.bal1-out")) == ["vm2/bal2"], "no carrier"
+    assert masters(without(state, "vm1.vbal1out")) == ["vm2/bal2"], "no carrier"
     assert masters(killed(state, "vm1/bal1", "keepalived")) == ["vm2/bal2"]
 
 
@@ -142,7 +128,7 @@ def test_the_loss_of_the_root_port_is_noticed_at_once() -> None:
 
 
 def test_with_the_sheets_timers_it_takes_half_a_minute() -> None:
-    found = predicted("cut w1", timers=SHEET)
+    found = predicted("cut w1", profile=None)
     assert found.parts[0].seconds == 30
     # Meanwhile bal2 is out of reach as well, being behind the same port.
     assert found.low_s == 30
@@ -189,9 +175,25 @@ def test_a_bridge_without_power_is_noticed_at_once() -> None:
     assert found.low_s <= 8.5 <= found.high_s < 10, "facts: 8.5 s, with keepalived's second gratuitous ARP"
 
 
+def test_a_master_that_repeats_its_gratuitous_arp_is_found_as_soon_as_the_tree_allows() -> None:
+    found = predicted("down vswout1", USER, "garp-refresh")
+    arp = found.parts[-1]
+    assert (arp.cause, arp.formula) == (Cause.ARP, "garp_master_refresh = 1 s")
+    assert found.high_s <= 12
+
+
+def test_the_death_of_the_root_by_its_power_is_noticed_at_once() -> None:
+    """swout2 is the root: vswout1 and vswout2 lose their root ports, swout1 hears so at max age."""
+    found = predict_outage(
+        practica6(), suffering("poweroff swout2", practica6()), NodeName("vm1"), ip_address("172.16.1.151")
+    )
+    assert causes(found) == ["stp-indirect"]
+    assert (found.low_s, found.high_s) == (9, 11)
+
+
 def test_a_repair_costs_as_much_as_a_loss() -> None:
     state = practica6()
-    found = predict_outage(without(state, *FAULTS["cut w1"]), state, USER, VIP)
+    found = predict_outage(suffering("cut w1", state), state, USER, VIP)
     assert causes(found) == ["stp-direct"]
     assert found.parts[0].seconds == 4
 
@@ -225,9 +227,24 @@ def test_a_dead_balancer_with_a_living_address_is_for_ever() -> None:
     assert (found.fate, found.why) == (Fate.LOST, "no balancer runs in vm1/bal1")
 
 
+def test_a_master_that_tracks_its_balancer_may_give_way() -> None:
+    state = practica6("vrrp-script")
+    found = predict_outage(state, killed(state, "vm1/bal1", "haproxy"), USER, VIP, http=True)
+    assert (found.fate, found.notes) == (Fate.LOST, (Note.SCRIPTS,))
+
+
+def test_an_observed_process_does_what_the_lab_declares() -> None:
+    wanted = practica6()
+    observed = State.of(
+        replace(one, vrrp=(), health_checks=()) if isinstance(one, Process) else one for one in wanted
+    )  # fmt: skip
+    assert masters(observed) == []
+    assert masters(as_declared(observed, wanted)) == ["vm1/bal1"]
+
+
 def test_a_server_that_cannot_be_reached_is_tried_until_its_checks_have_failed() -> None:
     state = practica6()
-    found = predict_outage(state, without(state, "vm1/serv1.in"), USER, VIP, http=True)
+    found = predict_outage(state, without(state, "vm1/serv1.eth0"), USER, VIP, http=True)
     assert causes(found) == ["health-check"]
     assert found.parts[0].formula == "fall × inter = 3 × 2 s = 6 s"
     assert (found.low_s, found.high_s) == (4, 8)
@@ -246,10 +263,10 @@ def test_a_cut_that_a_ping_does_not_notice_costs_requests_until_the_checks_do() 
 def test_a_balancer_whose_servers_were_all_away_takes_them_back_after_rise_checks() -> None:
     """user2's requests end at bal2 with only serv1 and serv2 to ask, which are behind the tunnel."""
     state = killed(practica6(), "vm1/bal1", "keepalived")
-    state = without(state, "vm2/serv3.in")
+    state = without(state, "vm2/serv3.eth0")
     found = predict_outage(state, without(state, "vm2.enp0s9", "vm2.enp0s8"), USER2, VIP, http=True)
     assert found.fate is Fate.LOST
-    found = predict_outage(state, without(state, *FAULTS["cut w2"]), USER2, VIP, http=True)
+    found = predict_outage(state, suffering("cut w2", state), USER2, VIP, http=True)
     assert found.composition == "stp-indirect + health-check"
     assert found.parts[-1].formula == "rise × inter = 2 × 2 s = 4 s"
     assert found.low_s == 9

@@ -61,13 +61,13 @@ def test_in_practica_6_the_port_of_swout1_towards_vswout2_is_blocked() -> None:
     swout1 = trees.bridges[at("swout1.swout1")]
     assert blocked(trees) == {"swout1.eth2"}
     assert swout1.root == at("swout2.swout2")
-    assert swout1.root_id == "1000.020000000022"
+    assert swout1.root_id == "1000.020000000a02"
     assert (swout1.root_path_cost, swout1.root_port) == (4, "eth1")
     port = trees.ports[at("swout1.eth2")]
     assert port.role == "alternate"
     assert port.for_root is not None
     assert (port.for_root.tie, port.for_root.won, port.for_root.lost) == (
-        Tie.BRIDGE, "8000.020000000011", "8000.020000000012",
+        Tie.BRIDGE, "8000.020000000b01", "8000.020000000b02",
     )  # fmt: skip
     assert port.for_root.winner == at("swout1.eth1")
     assert port.for_segment is not None
@@ -228,7 +228,7 @@ def test_reasons_are_told_in_both_languages() -> None:
     port = spanning_trees(practica6()).ports[at("swout1.eth2")]
     assert port_text(port.role, port.for_root, port.for_segment) == (
         "designated is vm2.enp0s8: lower root path cost (2 < 4) than swout1.eth2; root port is eth1: "
-        "equal cost, lower bridge id (8000.020000000011 < 8000.020000000012) than swout1.eth2"
+        "equal cost, lower bridge id (8000.020000000b01 < 8000.020000000b02) than swout1.eth2"
     )
     assert "menor coste hasta la raíz (2 < 4) que swout1.eth2" in port_text(
         port.role, port.for_root, port.for_segment, "es"
