@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from trenza.cli.arguments import add_format, add_lab, complete_nodes
-from trenza.cli.speech import put, put_json, table, tr
+from trenza.cli.speech import language, put, put_json, table, tr
 from trenza.client.session import ask, get_running
 from trenza.errors import UsageError
 
@@ -76,6 +77,49 @@ def run_heal(arguments: argparse.Namespace) -> int:
     if not result["healed"]:
         put(tr("no fault is in effect", "no hay ninguna avería"))
     return 0
+
+
+def configure_outage(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--fault", metavar="FAULT", required=True, help="as for `trenza fault`: 'down vswout1'")
+    parser.add_argument(
+        "--probe", metavar="PROBE", action="append", default=[],
+        help="'ping user -> 172.16.1.254', 'http user -> http://172.16.1.254:8000', 'tcp …' (repeatable)",
+    )  # fmt: skip
+    parser.add_argument("--deadline", metavar="TIME", help="end by then; without it, by theory's bound")
+    parser.add_argument("--keep", action="store_true", help="leave the fault in effect")
+    parser.add_argument("--svg", metavar="FILE", help="draw the timeline, too")
+    for name, help_text in IMPAIRMENTS.items():
+        parser.add_argument(f"--{name}", metavar="X", help=f"impair: {help_text}")
+    add_lab(parser)
+    add_format(parser)
+
+
+def run_outage(arguments: argparse.Namespace) -> int:
+    lab = get_running(arguments.lab)
+    options = {name: value for name in IMPAIRMENTS if (value := getattr(arguments, name)) is not None}
+    request = {
+        "verb": "outage",
+        "words": arguments.fault.split(),
+        "options": options,
+        "probes": arguments.probe,
+        "deadline": arguments.deadline,
+        "keep": arguments.keep,
+        "picture": arguments.svg is not None,
+        "language": language(),
+    }
+    result = ask(lab, request)
+    picture, lines = result.pop("picture", None), result.pop("lines")
+    if arguments.svg is not None:
+        try:
+            Path(arguments.svg).write_text(picture)
+        except OSError as error:
+            raise UsageError(f"cannot write {arguments.svg}: {error.strerror}") from error
+    if arguments.format == "json":
+        put_json("outage", result)
+    else:
+        for line in lines:
+            put(line)
+    return 0 if result["settled"] else 1
 
 
 def faults_table(faults: list[Data]) -> str:

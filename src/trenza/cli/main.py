@@ -46,6 +46,9 @@ VERBS = {
     "fault": Verb(
         "breaking", "break something: a cable, a switch, a daemon", "avería algo: un cable, un puente, un demonio"
     ),
+    "outage": Verb(
+        "breaking", "measure what a fault does, and what it waits for", "mide qué causa una avería, y qué espera"
+    ),
     "heal": Verb("breaking", "mend what was broken", "arregla lo averiado"),
     "capture": Verb("look", "frames of a node or interface", "tramas de un nodo o interfaz"),
     "graph": Verb("look", "the lab as a Mermaid diagram", "el laboratorio como diagrama Mermaid"),

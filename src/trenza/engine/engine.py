@@ -16,7 +16,8 @@ from trenza.engine.journal import Journal
 from trenza.engine.record import Mode, Record
 from trenza.engine.suggestions import suggest
 from trenza.errors import KeeperError, KernelError, Problem, TrenzaError, UsageError
-from trenza.fault.catalogue import Fault
+from trenza.fault.catalogue import Fault, Kill, Pause, Stop
+from trenza.fault.effects import falling, with_down
 from trenza.fault.reading import Surroundings, read_fault
 from trenza.linux.nodes import NodeHandle, Nodes
 from trenza.model.lab import Lab, ToNat
@@ -337,6 +338,14 @@ class Engine:
             self._heal_one(active)
             raise
         return active
+
+    def after(self, fault: Fault, observed: State) -> State:
+        """What a fault would make of a state: what goes down, and which processes would be missing."""
+        state = with_down(observed, falling(fault, observed))
+        if isinstance(fault, Kill | Stop | Pause):
+            key = ("process", fault.node, fault.service)
+            state = State.of(thing for thing in state if thing.key != key)
+        return state
 
     def heal(self, faults: Sequence[ActiveFault]) -> None:
         """Undo faults."""

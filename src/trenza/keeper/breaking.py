@@ -10,6 +10,7 @@ from typing import Any
 from trenza.engine.engine import Engine
 from trenza.engine.faults import ActiveFault
 from trenza.errors import TrenzaError
+from trenza.fault.catalogue import Fault
 from trenza.fault.reading import duration_s
 from trenza.keeper.connection import Connection
 from trenza.wire import Message
@@ -43,6 +44,20 @@ class Breaking:
             self._attend()
         self._set_clock(active)
         connection.send({"result": {"fault": fault_view(active)}})
+
+    async def inject(self, fault: Fault) -> ActiveFault:
+        """Inject a fault that was read already."""
+        async with self._busy:
+            active = self._engine.break_(fault)
+            self._attend()
+        return active
+
+    async def undo(self, active: ActiveFault) -> None:
+        """Heal a fault, unless somebody else did."""
+        async with self._busy:
+            if active in self._active():
+                self._engine.heal([active])
+                self._attend()
 
     async def heal(self, connection: Connection, message: Message) -> None:
         """Undo one fault, or all."""

@@ -24,6 +24,7 @@ from trenza.keeper.breaking import Breaking
 from trenza.keeper.commands import Commands
 from trenza.keeper.connection import Connection, problem_as_json
 from trenza.keeper.door import Doors
+from trenza.keeper.measuring import Measuring
 from trenza.keeper.sessions import Sessions
 from trenza.keeper.showing import show
 from trenza.keeper.supervise import Supervisor
@@ -82,6 +83,9 @@ class Keeper:
         self.doors = Doors(self.nodes, self._serve_door)
         self.witness = Witness(self.engine, self.nodes)
         self.breaking = Breaking(self.engine, self._busy, self._attend)
+        self.measuring = Measuring(
+            self.engine, self.nodes, self.breaking, self.witness, self.kernel.watch(neighbours=True, follow=False)
+        )
         self._changes = self.kernel.watch(neighbours=False)
         self._loop.add_reader(self._changes.fileno(), self._hear)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -103,6 +107,7 @@ class Keeper:
             "graph": self._graph,
             "fault": self.breaking.fault,
             "heal": self.breaking.heal,
+            "outage": self.measuring.outage,
             "nodes": self._nodes,
             "started": self._started,
         }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from trenza.engine.engine import Engine
@@ -85,9 +85,13 @@ class Witness:
             old = self._trees.get(bridge.interface)
             self._trees[bridge.interface] = bridge
             if bridge.stp:
-                for text, fields in _tree_changes(old, bridge):
+                for text, fields in _tree_changes(old, bridge, self._bridge_names()):
                     node, name = bridge.interface.node, bridge.interface.nic
-                    self._engine.journal.say("stp", node, f"{name}: {text}", bridge=name, **fields)
+                    self._engine.journal.say("stp", node, f"{name} {text}", bridge=name, **fields)
+
+    def _bridge_names(self) -> dict[str, str]:
+        """Names of the bridges that were looked at, by their ids."""
+        return {bridge.bridge_id: bridge.interface.nic for bridge in self._trees.values()}
 
     # ------------------------------------------------------------------ what must be asked for
     @contextmanager
@@ -156,17 +160,19 @@ class Witness:
         return all(state.is_settled for states in self._servers.values() for state in states.values())
 
 
-def _tree_changes(old: BridgeMeasure | None, new: BridgeMeasure) -> Iterator[tuple[str, dict[str, str]]]:
-    """What is different in a bridge's tree since it was looked at last."""
+def _tree_changes(
+    old: BridgeMeasure | None, new: BridgeMeasure, names: Mapping[str, str]
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """What is different in a bridge's tree since it was looked at last; `names` of bridges by id."""
     if old is None:
         return
     if old.root_id != new.root_id:
-        mine = " (this bridge)" if new.root_id == new.bridge_id else ""
-        yield f"the root is {new.root_id}{mine}", {"root": new.root_id}
+        root = "itself" if new.root_id == new.bridge_id else names.get(new.root_id, new.root_id)
+        yield f"takes {root} for the root", {"root": new.root_id}
     elif old.root_port != new.root_port and new.root_port is not None:
-        yield f"the root port is {new.root_port}", {"root_port": new.root_port}
+        yield f"reaches the root by {new.root_port}", {"root_port": new.root_port}
     if new.topology_changes and not old.topology_changes:
-        yield "topology change", {"topology_change": "true"}
+        yield "sees the topology change", {"topology_change": "true"}
 
 
 def _connect(pid: int) -> socket.socket | None:

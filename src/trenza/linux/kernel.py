@@ -80,14 +80,15 @@ class LinuxKernel:
         asked = [name for name in views if nodes is None or name in nodes]
         return measurements(views, asked, self.sock, veth_pairs(views, self.sock))
 
-    def watch(self, *, neighbours: bool = True) -> NetworkWatch:
-        """A watch over the nodes that live now; tell it of others by `follow`. Whoever asks closes it."""
+    def watch(self, *, neighbours: bool = True, follow: bool = True) -> NetworkWatch:
+        """A watch over the nodes that live now, or over none; tell it of others by `follow`. Whoever asks closes it."""
         watch = NetworkWatch(
             lambda name, groups: self._sockets.listener(name, *groups),
             lambda name: rtnetlink_dump.links(self.sock(name).dump(rtnetlink.DUMP_LINKS)),
             neighbours=neighbours,
         )
-        watch.follow(self.alive())
+        if follow:
+            watch.follow(self.alive())
         return watch
 
     # Ground (what a run asks for)

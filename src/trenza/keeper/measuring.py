@@ -1,0 +1,231 @@
+"""`outage`: probes run, a fault is injected, and what they saw is read until all is well and quiet again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from trenza.engine.engine import Engine
+from trenza.engine.faults import ActiveFault
+from trenza.errors import KernelError, UsageError
+from trenza.fault.catalogue import Fault
+from trenza.fault.outage import OutageReport, Watched, is_settled, is_well, read_outage
+from trenza.fault.probes import Probe, ProbeKind, parse_probe
+from trenza.fault.reading import duration_s
+from trenza.fault.telling import report_data, report_lines
+from trenza.keeper.breaking import Breaking
+from trenza.keeper.connection import Connection
+from trenza.keeper.witness import Witness
+from trenza.linux.inside import SandboxNodes
+from trenza.linux.prober import Prober, Vantage
+from trenza.linux.watch import NetworkWatch
+from trenza.model.event import Event
+from trenza.model.names import NodeName
+from trenza.model.state import Address, IpAddress, State
+from trenza.theory import convergence_s
+from trenza.theory.outage import Fate, Prediction, as_declared, predict_outage
+from trenza.wire import Message
+
+_LOOK_EVERY_S = 0.1
+_BASELINE_S = 0.5
+_SLACK_S = 10.0
+
+
+@dataclass(slots=True)
+class _Question:
+    """One measurement: what is asked from where, by which fault, and how long it may take."""
+
+    probes: list[Probe]
+    vantages: list[Vantage]
+    sources: list[NodeName]
+    addresses: list[IpAddress]
+    fault: Fault
+    predictions: list[Prediction]
+    deadline_s: float
+
+
+class Measuring:
+    """Answers `outage`."""
+
+    def __init__(
+        self, engine: Engine, nodes: SandboxNodes, breaking: Breaking, witness: Witness, neighbours: NetworkWatch
+    ):
+        self._engine = engine
+        self._nodes = nodes
+        self._breaking = breaking
+        self._witness = witness
+        self._neighbours = neighbours
+        self._loop = asyncio.get_running_loop()
+        self._measuring = False
+        self._known: dict[tuple[str, str], str] = {}
+        """The MAC address that a node has for an address."""
+
+    async def outage(self, connection: Connection, message: Message) -> None:
+        """Measure what a fault does, heal it unless it is to stay, and tell."""
+        if self._measuring:
+            raise UsageError("an outage is being measured already")
+        question = self._question(message)
+        self._measuring = True
+        try:
+            report = await self._measure(question, connection, keep=bool(message.get("keep")))
+        finally:
+            self._measuring = False
+        language = message.get("language") or "en"
+        result: Message = {**report_data(report), "lines": report_lines(report, language)}
+        if message.get("picture"):
+            from trenza.fault.picture import outage_svg
+
+            result["picture"] = outage_svg(report, language)
+        connection.send({"result": result})
+
+    # ------------------------------------------------------------------ asking
+    def _question(self, message: Message) -> _Question:
+        """What is meant, all of it checked before anything happens. Raises UsageError."""
+        probes = [parse_probe(text) for text in message["probes"]]
+        if not probes:
+            raise UsageError("no probe", hint='--probe "ping user -> 172.16.1.254"')
+        fault = self._engine.read_fault(message["words"], message.get("options") or {})
+        declared = self._engine.declared
+        observed = as_declared(self._engine.kernel.observe(declared), declared)
+        sources = [self._engine.resolve(probe.source) for probe in probes]
+        handles = self._nodes.alive()
+        for source in sources:
+            if source not in handles:
+                raise UsageError(f"{source} is not running", hint=f"trenza start {source}")
+        addresses = [self._address(probe, observed) for probe in probes]
+        vantages = [
+            Vantage(probe, handles[source].netns, str(address))
+            for probe, source, address in zip(probes, sources, addresses, strict=True)
+        ]
+        after = self._engine.after(fault, observed)
+        predictions = [
+            predict_outage(observed, after, source, address, http=probe.kind is ProbeKind.HTTP)
+            for probe, source, address in zip(probes, sources, addresses, strict=True)
+        ]
+        given = message.get("deadline")
+        deadline_s = duration_s(given) if given else _deadline_s(predictions, observed)
+        return _Question(probes, vantages, sources, addresses, fault, predictions, deadline_s)
+
+    def _address(self, probe: Probe, observed: State) -> IpAddress:
+        """Where a probe goes: its address, or a node's first one."""
+        try:
+            return ip_address(probe.target)
+        except ValueError:
+            node = self._engine.resolve(probe.target)
+        for thing in observed:
+            if isinstance(thing, Address) and thing.interface.node == node:
+                return thing.address.ip
+        raise UsageError(f"{node} has no address", hint=f"{probe.kind} {probe.source} -> ADDRESS")
+
+    # ------------------------------------------------------------------ measuring
+    async def _measure(self, question: _Question, connection: Connection, *, keep: bool) -> OutageReport:
+        prober = Prober(question.vantages)
+        events: list[Event] = []
+        stop_listening = self._engine.journal.listen(events.append)
+        alive = self._nodes.alive()
+        self._neighbours.follow({source: alive[source] for source in question.sources})
+        self._loop.add_reader(self._neighbours.fileno(), self._hear_neighbours, set(question.addresses))
+        try:
+            with self._witness.listening():
+                try:
+                    prober.start()
+                except OSError as error:
+                    raise KernelError(f"a probe cannot be made: {error.strerror}", errno=error.errno or 0) from error
+                try:
+                    await self._baseline(question, prober, connection)
+                    active = await self._breaking.inject(question.fault)
+                    settled = await self._until_settled(question, prober, events, active, connection)
+                finally:
+                    await asyncio.to_thread(prober.stop)
+            end_s = time.time()
+            if not keep:
+                await self._breaking.undo(active)
+        finally:
+            self._loop.remove_reader(self._neighbours.fileno())
+            self._neighbours.follow({})
+            stop_listening()
+        told = tuple(event for event in events if active.since_s - 0.05 <= event.time_s <= end_s)
+        read = tuple(
+            read_outage(watched.probe, watched.samples, told, active.since_s, prediction)
+            for watched, prediction in zip(prober.watched(), question.predictions, strict=True)
+        )
+        return OutageReport(active.text, active.since_s, end_s, settled, read, told)
+
+    def _hear_neighbours(self, addresses: set[IpAddress]) -> None:
+        """Whose MAC address answers for an address that is asked for, as the askers' own tables have it."""
+        links = self._engine.measure().links
+        owners = {str(link.mac): str(link.interface) for link in links if link.kind != "loopback"}
+        wanted = set(map(str, addresses))
+        for change in self._neighbours.read():
+            mac = change.fields.get("mac", "")
+            if change.kind != "neighbour" or change.gone or change.fields["ip"] not in wanted or not mac:
+                continue
+            key = (change.node, change.fields["ip"])
+            if self._known.get(key) == mac:
+                continue
+            before, self._known[key] = self._known.get(key), mac
+            if before is not None:
+                whose = owners.get(mac, mac)
+                self._engine.journal.say(
+                    "arp", change.node, f"{change.fields['ip']} is at {whose} now",
+                    ip=change.fields["ip"], mac=mac, whose=whose, before=owners.get(before, before),
+                )  # fmt: skip
+
+    async def _baseline(self, question: _Question, prober: Prober, connection: Connection) -> None:
+        """Until every probe is well. Raises UsageError naming those that are not; nothing was broken then."""
+        limit_s = 2 * convergence_s(self._engine.wanted) + _SLACK_S
+        until = time.monotonic() + limit_s
+        well_since: float | None = None
+        while True:
+            now = time.monotonic()
+            watched = prober.watched()
+            ill = [one for one in watched if not is_well(one, time.time())]
+            well_since = None if ill else (well_since or now)
+            if well_since is not None and now - well_since >= _BASELINE_S:
+                self._known = self._neighbours_now(question)
+                return
+            if connection.closed.is_set():
+                raise UsageError("whoever asked has gone")
+            if now > until:
+                raise UsageError(
+                    "\n".join(f"{one.probe}: {_why(one)}" for one in ill) or "the probes are not steady",
+                    hint="nothing was broken: mend this first, or wait until the network has converged",
+                )
+            await asyncio.sleep(_LOOK_EVERY_S)  # answers arrive all the time; one looks now and then
+
+    def _neighbours_now(self, question: _Question) -> dict[tuple[str, str], str]:
+        measured = self._engine.measure(set(question.sources))
+        return {(one.interface.node, str(one.ip)): one.mac for one in measured.neighbours if one.mac is not None}
+
+    async def _until_settled(
+        self, question: _Question, prober: Prober, events: list[Event], active: ActiveFault, connection: Connection
+    ) -> bool:
+        until = time.monotonic() + question.deadline_s
+        while time.monotonic() < until and not connection.closed.is_set():
+            await asyncio.sleep(_LOOK_EVERY_S)
+            moving = self._moving()
+            if is_settled(prober.watched(), events, now=time.time(), since_s=active.since_s, moving=moving):
+                return True
+        return False
+
+    def _moving(self) -> bool:
+        ports = self._engine.measure().ports
+        return not self._witness.quiet or any(port.state in ("listening", "learning") for port in ports)
+
+
+def _why(watched: Watched) -> str:
+    """Why a probe is not well, in its last words."""
+    lost = [sample for sample in watched.samples if sample.answered_s is None]
+    good = len(watched.samples) - len(lost)
+    if not good:
+        return f"never succeeded ({lost[-1].note if lost else 'no answer'})"
+    return f"{len(lost)} of {len(watched.samples)} lost ({lost[-1].note})" if lost else "answers come too late"
+
+
+def _deadline_s(predictions: Sequence[Prediction], observed: State) -> float:
+    """Twice theory's bound and ten seconds."""
+    bounds = [one.high_s for one in predictions if one.fate is Fate.OUTAGE]
+    return 2 * max([*bounds, 2 * convergence_s(observed)]) + _SLACK_S
