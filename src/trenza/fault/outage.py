@@ -34,6 +34,10 @@ _TOGETHER_S = 0.25
 _TOLD_WITHIN_S = 0.1
 """An event is told a little after it took effect, and the first good answer may be there before."""
 
+_PARTLY = 0.8
+"""A smaller share of lost questions, and the way there was open."""
+
+_SOON_S = 0.5
 _REST_S = 0.1
 """So much after the last milestone is its own: the first packet has to come and go."""
 
@@ -192,7 +196,13 @@ def read_outage(
         first_good,
         windows,
         _segments(
-            probe, last_good, first_good, events, fault_s, None if prediction is None else prediction.master_after
+            probe,
+            last_good,
+            first_good,
+            events,
+            fault_s,
+            None if prediction is None else prediction.master_after,
+            partly=len(bad) < _PARTLY * len(during),
         ),
         Counter(sample.note for sample in bad),
         (_said(before), _said(during), _said(later)),
@@ -268,8 +278,14 @@ def _segments(
     events: Sequence[Event],
     fault_s: float,
     server: str | None,
+    *,
+    partly: bool,
 ) -> tuple[Segment, ...]:
-    """The silence, split at the milestones that mattered. `server` is the balancer that answers at the end."""
+    """The silence, split at the milestones that mattered. `server` is the balancer that answers at the end.
+
+    `partly`: others were answered meanwhile, so that the way there was not what was waited for; only what came right
+    before the end can have been.
+    """
     if last_good_s is None or first_good_s is None:
         return ()
     found = [
@@ -283,6 +299,8 @@ def _segments(
     # What happens above the network matters only once the network lets requests through.
     way = max((one.time_s for one in found if one.layer not in _ABOVE), default=fault_s)
     found = [one for one in found if one.layer not in _ABOVE or one.time_s > way]
+    if partly:
+        return (_one_segment(last_good_s, first_good_s, found),)
     segments: list[Segment] = []
     begin = last_good_s
     for milestone in _clustered(found):
@@ -300,6 +318,13 @@ def _segments(
     elif rest > 0:
         segments.append(Segment(begin, first_good_s, Layer.UNEXPLAINED))
     return tuple(segments)
+
+
+def _one_segment(begin_s: float, end_s: float, found: Sequence[Milestone]) -> Segment:
+    near = [one for one in found if end_s - _SOON_S <= one.time_s <= end_s + _TOLD_WITHIN_S]
+    if not near:
+        return Segment(begin_s, end_s, Layer.UNEXPLAINED)
+    return Segment(begin_s, end_s, near[-1].layer, near[-1])
 
 
 def _clustered(milestones: Sequence[Milestone]) -> Iterator[Milestone]:

@@ -75,10 +75,10 @@ class _Picture:
             self._patterns(),
             f'<text class="title" x="{_LEFT}" y="30">{escape(title)}</text>',
         ]
-        for number, outage in enumerate(self.report.probes):
-            parts += self._row(outage, _TOP + _ROW * number)
         x = self.x(self.report.fault_s)
         parts.append(f'<line class="fault" x1="{x}" x2="{x}" y1="{_TOP - 18}" y2="{bottom + 8}"/>')
+        for number, outage in enumerate(self.report.probes):
+            parts += self._row(outage, _TOP + _ROW * number)
         parts += self._axis(bottom + 8)
         for number, event in enumerate(told):
             y = bottom + 50 + 18 * number
