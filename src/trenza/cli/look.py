@@ -106,7 +106,8 @@ def _put_node(node: Data, services: Sequence[Data]) -> None:
         if node["pid_in_host"]:
             put(f"        {node['pid_in_host']} " + tr(f"in {node['host']}", f"en {node['host']}"))
     rows = [
-        [nic["name"], nic["kind"], nic["state"], nic["mac"], nic["mtu"], " ".join(nic["addresses"]),
+        [nic["name"], nic["kind"], nic["state"], nic["mac"], nic["mtu"],
+         " ".join(f"{one} (dhcp)" if one in nic["leased"] else one for one in nic["addresses"]),
          nic["bridge"] or nic["peer"]]
         for nic in node["nics"]
     ]  # fmt: skip

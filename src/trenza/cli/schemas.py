@@ -50,6 +50,7 @@ _NIC = _object(
     mtu=_INTEGER,
     state={"enum": ["up", "down", "no-carrier"]},
     addresses=_TEXTS,
+    leased=_TEXTS,
     bridge=_TEXT_OR_NULL,
     peer=_TEXT_OR_NULL,
     rx_packets=_INTEGER,

@@ -454,14 +454,8 @@ def _refuse_another(running: Record, asked: Record) -> None:
 def _refuse_what_is_not_there_yet(lab: Lab) -> None:
     """Part of the format that this version reads and cannot build. Raises UsageError naming all of it."""
     uplinks = [f"{node.name}.{nic.name}" for node in lab.nodes for nic in node.nics if isinstance(nic.to, ToNat)]
-    leases = [f"{node.name}.{nic.name}" for node in lab.nodes for nic in node.nics if nic.dhcp]
-    lacking = []
     if uplinks:
-        lacking.append(f"an uplink (to: nat) at {', '.join(uplinks)}")
-    if leases:
-        lacking.append(f"a DHCP client (dhcp: true) at {', '.join(leases)}")
-    if lacking:
-        raise UsageError(f"this version of trenza cannot build {' nor '.join(lacking)}")
+        raise UsageError(f"this version of trenza cannot build an uplink (to: nat) at {', '.join(uplinks)}")
 
 
 def _how(record: Record) -> str:

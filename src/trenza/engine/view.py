@@ -25,10 +25,15 @@ def nodes_view(
     """Every node, running or stopped: name, kind, host, state, pids, NICs."""
     nics: dict[NodeName, list[Data]] = defaultdict(list)
     addresses: dict[tuple[str, str], list[str]] = defaultdict(list)
+    leased: dict[tuple[str, str], list[str]] = defaultdict(list)
     for address in measured.addresses:
-        addresses[address.interface.node, address.interface.nic].append(address.address)
+        place = (address.interface.node, address.interface.nic)
+        addresses[place].append(address.address)
+        if address.origin == "dhcp":
+            leased[place].append(address.address)
     for link in measured.links:
-        nics[link.interface.node].append(nic_view(link, addresses[link.interface.node, link.interface.nic]))
+        place = (link.interface.node, link.interface.nic)
+        nics[link.interface.node].append(nic_view(link, addresses[place], leased[place]))
     known = {**wanted.nodes, **{name: handle.node for name, handle in alive.items()}}
     views = []
     for name, node in known.items():
@@ -49,8 +54,8 @@ def nodes_view(
     return views
 
 
-def nic_view(link: LinkMeasure, addresses: list[str]) -> Data:
-    """One interface; `state` is up, down or no-carrier."""
+def nic_view(link: LinkMeasure, addresses: list[str], leased: list[str]) -> Data:
+    """One interface; `state` is up, down or no-carrier, `leased` those of its addresses that a DHCP server gave."""
     state = ("up" if link.carrier else "no-carrier") if link.up else "down"
     return {
         "name": link.interface.nic,
@@ -60,6 +65,7 @@ def nic_view(link: LinkMeasure, addresses: list[str]) -> Data:
         "mtu": link.mtu_bytes,
         "state": state,
         "addresses": addresses,
+        "leased": leased,
         "bridge": link.bridge,
         "peer": None if link.peer is None else str(link.peer),
         "rx_packets": link.rx_packets,

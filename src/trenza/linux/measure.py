@@ -118,7 +118,8 @@ def _addresses(node: NodeName, sock: NetlinkSocket, names: Mapping[int, NicName]
         elif record.protocol == 2:
             origin = "ra"
         else:
-            origin = "static" if record.flags & _IFA_F_PERMANENT else "dynamic"
+            lasting = bool(record.flags & _IFA_F_PERMANENT)
+            origin = "static" if lasting else "dhcp" if record.ip.version == 4 else "dynamic"
         scope = SCOPES.get(record.scope, str(record.scope))
         yield AddressMeasure(Interface(node, nic), f"{record.ip}/{record.prefix_length}", scope, origin)
 

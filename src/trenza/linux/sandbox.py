@@ -403,7 +403,11 @@ def _become_init(channel: socket.socket, *, lock: int, lease: int, ready: int, l
 
 def node_files() -> dict[str, tuple[str, int]]:
     """Files of trenza's own that every node has: text and mode by path."""
-    return {"/opt/trenza/bin/trenza": (Path(__file__).with_name("node_tool.py").read_text(), 0o755)}
+    here = Path(__file__).parent
+    return {
+        "/opt/trenza/bin/trenza": ((here / "node_tool.py").read_text(), 0o755),
+        "/etc/udhcpc/default.script": ((here / "udhcpc.sh").read_text(), 0o755),
+    }
 
 
 def _require_readable_by_all() -> None:

@@ -28,7 +28,7 @@ COPIED_FROM_ETC: Final = (
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
 _DIRECTORIES: Final = (
     "usr", "proc", "sys", "run", "dev", "root", "home", "etc", "mnt", "opt/trenza/bin", "srv", "var/log", "var/lib",
-    "var/cache", "var/spool", "etc/trenza", "var/lib/trenza/sysfs",
+    "var/cache", "var/spool", "etc/trenza", "etc/udhcpc", "var/lib/trenza/sysfs",
 )  # fmt: skip
 
 SKELETON: Final = "/skeleton"

@@ -89,7 +89,10 @@ class BridgeMeasure:
 
 @dataclass(frozen=True, slots=True)
 class AddressMeasure:
-    """Any address of an interface, the kernel's own included; `scope` in iproute2's words."""
+    """Any address of an interface, the kernel's own included; `scope` in iproute2's words.
+
+    `origin` is kernel, ra (from a router's advertisement), static, dhcp (IPv4 that ends by itself: leased), or dynamic.
+    """
 
     interface: Interface
     address: str

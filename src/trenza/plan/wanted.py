@@ -65,6 +65,7 @@ from trenza.model.state import (
     Vxlan,
     veth,
 )
+from trenza.services import dhcp
 from trenza.services.daemons import SYSLOG, program_of
 
 MIN_IPV6_MTU_BYTES = 1280
@@ -170,6 +171,9 @@ class _Weaver:
         self.vxlans: dict[Interface, VxlanSpec] = {}
         self.macvlans: dict[Interface, MacvlanSpec] = {}
         self.members: dict[Interface, list[Interface]] = {}
+        delays_s = [bridge.stp.forward_delay_s for node in lab.nodes for bridge in node.bridges if bridge.stp]
+        self.forwarding_in_s = 2 * max((_or(delay_s, 15) for delay_s in delays_s), default=0)
+        """How long the slowest bridge listens and learns before it forwards."""
         for node in lab.nodes:
             self._list_ports(node)
         for node in lab.nodes:
@@ -342,6 +346,11 @@ class _Weaver:
     def _services(self, node: NodeSpec, files: list[File]) -> Iterator[Thing]:
         """The node's processes and the config files of its daemons; a syslog comes with those that speak to it."""
         programs = {program.name: program for program in map(program_of, node.services)}
+        for nic in node.nics:
+            if nic.dhcp:
+                hostname = node.hostname or bare_name(node.name)
+                client = dhcp.client(nic.name, hostname, forwarding_in_s=self.forwarding_in_s)
+                programs.setdefault(client.name, client)
         if any(program.logs for program in programs.values()):
             programs.setdefault(SYSLOG, program_of(Syslog()))
         for program in programs.values():

@@ -44,7 +44,7 @@ NIC = record(
     Option("gateway", Many(forms.ADDRESS, single=True), "Default routes through this interface: one for each family."),
     _MAC, _MTU,
     Option("peer", PEER, "The far end of the veth, for `to: host` and for bridges and switches."),
-    Option("dhcp", forms.FLAG, "`true` asks a DHCP server for an address."),
+    Option("dhcp", forms.FLAG, "`true` runs a DHCP client (`udhcpc`) on it; `up` waits until it has a lease."),
     _UP, _ACCEPT,
     scalar="to",
 )  # fmt: skip

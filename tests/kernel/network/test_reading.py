@@ -152,7 +152,7 @@ def test_leases_and_routes_of_daemons_are_not_configuration() -> None:
         )
         assert there.kernel.observe(base) == base
         measured = there.kernel.measure([NodeName("a")])
-        assert ("10.0.0.1/24", "dynamic") in {(one.address, one.origin) for one in measured.addresses}
+        assert ("10.0.0.1/24", "dhcp") in {(one.address, one.origin) for one in measured.addresses}
         assert {"dhcp", "bird", "kernel"} <= {one.protocol for one in measured.routes}
 
 

@@ -10,6 +10,7 @@ import pytest
 from example_labs import LAN, bridged_lan, nic, routed, star, switch
 
 from trenza.errors import UsageError
+from trenza.linux.doctor import requirements
 from trenza.memory import MemoryKernel
 from trenza.model.lab import (
     BridgeSpec,
@@ -280,6 +281,18 @@ def test_an_interface_below_1280_bytes_has_no_ipv6() -> None:
 def test_a_nat_uplink_is_not_part_of_the_state() -> None:
     wanted = wanted_state(lab(host("h", Nic(NicName("eth0"), ToNat(), dhcp=True))))
     assert not of(wanted, Veth)
+
+
+def test_a_nic_with_dhcp_has_a_client_that_waits_for_its_lease_and_for_the_spanning_tree() -> None:
+    leasing = Nic(NicName("eth0"), LAN, dhcp=True)
+    (client,) = of(wanted_state(lab(switch("lan"), host("h", leasing))), Process)
+    assert client.name == "dhcp-eth0"
+    assert client.argv[0] == "udhcpc"
+    assert client.ready.file == "/run/udhcpc/eth0"
+    assert requirements(State.of([client])) >= {"program:udhcpc"}
+    tree = BridgeSpec(NicName("br0"), stp=Stp(forward_delay_s=4))
+    (slow,) = of(wanted_state(lab(switch("lan"), host("h", leasing), replace(host("s"), bridges=(tree,)))), Process)
+    assert slow.ready.deadline_s == client.ready.deadline_s + 8
 
 
 def test_files_have_digests_and_daemons_restart_with_their_config() -> None:

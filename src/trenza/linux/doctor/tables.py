@@ -31,6 +31,7 @@ PROGRAMS: Final = MappingProxyType(
         "ping": Program("iputils-ping", "iputils"),
         "arping": Program("iputils-arping", "iputils"),
         "tracepath": Program("iputils-tracepath", "iputils"),
+        "udhcpc": Program("udhcpc", "busybox"),
         "traceroute": Program("traceroute", "traceroute"),
         "tcpdump": Program("tcpdump", "tcpdump"),
         "tshark": Program("tshark", "wireshark-cli"),
