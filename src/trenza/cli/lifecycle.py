@@ -40,6 +40,11 @@ def configure_up(parser: argparse.ArgumentParser) -> None:
     add_lab_file(parser)
     _add_choices(parser)
     parser.add_argument("--wait", action="store_true", help="until every pair that can talk has exchanged a packet")
+    parser.add_argument(
+        "--allow-nat", action="store_true", help="let `to: nat` reach public addresses and your name server"
+    )
+    parser.add_argument("--allow-nat-private", action="store_true", help="and private networks too")
+    parser.add_argument("--allow-nat-loopback", action="store_true", help="and this machine's localhost, at 10.0.2.2")
     parser.add_argument("--dry-run", action="store_true", help="say what would change, change nothing")
     parser.add_argument("--reset", action="store_true", help="end it and build it anew; asks first")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
@@ -63,6 +68,7 @@ def run_up(arguments: argparse.Namespace) -> int:
         if not _is_chosen(arguments):  # begin again, the way it began
             started = ask(name, {"verb": "started"})
             request |= {key: started[key] for key in ("mode", "until", "profile", "parameters", "variants")}
+            request["nat"] = sorted({*request["nat"], *started["nat"]})
         _require_readable(lab_file, request)
         if not arguments.yes and not _confirmed(name):
             return 1
@@ -104,7 +110,7 @@ def _runs_without_file() -> bool:
 def _up_again(arguments: argparse.Namespace, name: str) -> int:
     began = time.monotonic()
     progress = _Progress()
-    request = {"verb": "up", "language": language(), "wait": arguments.wait}
+    request = {"verb": "up", "language": language(), "wait": arguments.wait, "nat": _allowed(arguments)}
     try:
         result = ask(name, request, listener=progress)
     finally:
@@ -136,10 +142,18 @@ def _request(arguments: argparse.Namespace, lab_file: LabFile, *, keep_mode: boo
         "variants": arguments.variants,
         "language": language(),
         "wait": getattr(arguments, "wait", False),
+        "nat": _allowed(arguments),
     }
     if keep_mode and not _is_chosen(arguments):
         request["keep"] = True
     return request
+
+
+def _allowed(arguments: argparse.Namespace) -> list[str]:
+    """What the uplinks of a lab may reach, in the words of `trenza.linux.uplink_filter`."""
+    more = {"private": "allow_nat_private", "loopback": "allow_nat_loopback"}
+    grants = [grant for grant, option in more.items() if getattr(arguments, option, False)]
+    return ["internet", *grants] if grants or getattr(arguments, "allow_nat", False) else []
 
 
 def _parameters(settings: list[str]) -> dict[str, str]:

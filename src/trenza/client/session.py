@@ -170,9 +170,17 @@ def _log_tail(directory: Path) -> str | None:
 
 # ---------------------------------------------------------------- asking
 def converse(
-    channel: Channel, request: Mapping[str, Any], descriptors: Sequence[int] = (), listener: Listener = lambda _: None
+    channel: Channel,
+    request: Mapping[str, Any],
+    descriptors: Sequence[int] = (),
+    listener: Listener = lambda _: None,
+    *,
+    lab: str | None = None,
 ) -> Message:
-    """Send a request; every message before the answer goes to `listener`. Raises RemoteError, or KeeperError."""
+    """Send a request; every message before the answer goes to `listener`. Raises RemoteError, or KeeperError.
+
+    With `lab`, its name, the keeper is served when it asks for the helper of an uplink.
+    """
     channel.send({**request, "descriptors": len(descriptors)}, descriptors)
     while True:
         try:
@@ -190,6 +198,11 @@ def converse(
         if "result" in message:
             result: Message = message["result"]
             return result
+        if "uplink" in message and lab is not None:
+            from trenza.client.helpers import serve_uplink
+
+            serve_uplink(channel, lab, message["uplink"])
+            continue
         listener(message)
 
 
@@ -197,12 +210,14 @@ def ask(
     lab: str, request: Mapping[str, Any], descriptors: Sequence[int] = (), listener: Listener = lambda _: None
 ) -> Message:
     """One request to a running lab's keeper."""
-    return _ask(connect(lab), request, descriptors, listener)
+    return _ask(lab, connect(lab), request, descriptors, listener)
 
 
-def _ask(channel: Channel, request: Mapping[str, Any], descriptors: Sequence[int], listener: Listener) -> Message:
+def _ask(
+    lab: str, channel: Channel, request: Mapping[str, Any], descriptors: Sequence[int], listener: Listener
+) -> Message:
     try:
-        return converse(channel, request, descriptors, listener)
+        return converse(channel, request, descriptors, listener, lab=lab)
     finally:
         channel.close()
 
@@ -227,14 +242,14 @@ def up(lab: str, request: Mapping[str, Any], lab_directory: str, listener: Liste
         if (directory / MAKING).exists():  # whoever made it was killed; its sandbox is about to end, or has ended
             sandbox.end(lab)
         elif sandbox.holder(lab) is not None:
-            return _ask(_connect_running(lab, directory), request, [descriptor], listener)
+            return _ask(lab, _connect_running(lab, directory), request, [descriptor], listener)
         try:
             _clear(directory)
             (directory / MAKING).touch()
             lease = sandbox.create(lab, directory)
             try:
                 start_keeper(lab, directory)
-                result = _ask(Channel(_connect(directory)), request, [descriptor], listener)
+                result = _ask(lab, Channel(_connect(directory)), request, [descriptor], listener)
                 (directory / MAKING).unlink()
                 lease.commit()
                 return result

@@ -20,6 +20,7 @@ from trenza.fault.catalogue import Fault, Kill, Pause, Stop
 from trenza.fault.effects import falling, with_down
 from trenza.fault.reading import Surroundings, read_fault
 from trenza.linux.nodes import NodeHandle, Nodes
+from trenza.linux.uplink_filter import GRANTS
 from trenza.model.lab import Lab, ToNat
 from trenza.model.measurements import Measurements
 from trenza.model.names import Interface, NicName, NodeName, bare_name
@@ -60,6 +61,8 @@ class Request:
     variants: tuple[str, ...] = ()
     until: str | None = None
     language: str = "en"
+    nat: tuple[str, ...] = ()
+    """What uplinks may reach, beside what was allowed before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +190,9 @@ class Engine:
         if self.record is not None and request is not None:
             _refuse_another(self.record, record)
         lab, wanted, warnings = self._read(record)
-        _refuse_what_is_not_there_yet(lab)
+        if self.record is not None:
+            record.nat = [grant for grant in GRANTS if grant in (*record.nat, *self.record.nat)]
+        _require_consent(lab, record)
         if fresh or self.record is None or self.record.source != record.source:
             self._require(wanted)
         if self.record is not None:
@@ -202,6 +207,13 @@ class Engine:
         plan, left_alone = self._plan(record.mode, self._with_launched(wanted))
         self.perform(plan, done)
         return Outcome(lab, plan, warnings, left_alone, fresh)
+
+    def allow(self, grants: Collection[str]) -> None:
+        """Let the lab's uplinks reach more, from the next `up` on."""
+        record = self.record
+        if record is not None and not set(grants) <= set(record.nat):
+            record.nat = [grant for grant in GRANTS if grant in (*record.nat, *grants)]
+            record.save(self._record_path)
 
     def _record_for(self, request: Request | None) -> Record:
         if request is None:
@@ -220,6 +232,7 @@ class Engine:
             parameters=dict(request.parameters),
             variants=list(request.variants),
             until=request.until,
+            nat=list(request.nat),
         )
 
     def perform(self, plan: Plan, done: Callable[[Operation, int, int], None] = lambda *_: None) -> None:
@@ -373,9 +386,14 @@ class Engine:
         self.record.save(self._record_path)
 
     # ------------------------------------------------------------------ looking
+    def names(self) -> list[NodeName]:
+        """The nodes of the lab that there are or should be; not its uplinks, which nobody sees or enters."""
+        known = {**self.wanted.nodes, **{name: handle.node for name, handle in self.nodes.alive().items()}}
+        return sorted(name for name, node in known.items() if node.kind is not NodeKind.UPLINK)
+
     def resolve(self, name: str) -> NodeName:
         """A node by full name, or by its bare name where that is unique. Raises UsageError with a suggestion."""
-        names = set(self.nodes.alive()) | set(self.wanted.nodes)
+        names = set(self.names())
         if NodeName(name) in names:
             return NodeName(name)
         matching = sorted(node for node in names if bare_name(node) == name)
@@ -386,7 +404,8 @@ class Engine:
         raise UsageError(f"unknown node {name!r}", hint=suggest(name, [*names, *map(bare_name, names)], sorted(names)))
 
     def measure(self, nodes: Collection[NodeName] | None = None) -> Measurements:
-        return self.kernel.measure(nodes)
+        """What was learnt of some nodes, or of all that people see."""
+        return self.kernel.measure(self.names() if nodes is None else nodes)
 
     def restarted(self, process: Process) -> int:
         """Count a restart of a service, on disk before it takes effect; returns how many there were before."""
@@ -451,11 +470,27 @@ def _refuse_another(running: Record, asked: Record) -> None:
         )
 
 
-def _refuse_what_is_not_there_yet(lab: Lab) -> None:
-    """Part of the format that this version reads and cannot build. Raises UsageError naming all of it."""
+def _require_consent(lab: Lab, record: Record) -> None:
+    """Raises UsageError, saying what would be allowed and how, if the lab goes out and nobody allowed it to."""
     uplinks = [f"{node.name}.{nic.name}" for node in lab.nodes for nic in node.nics if isinstance(nic.to, ToNat)]
-    if uplinks:
-        raise UsageError(f"this version of trenza cannot build an uplink (to: nat) at {', '.join(uplinks)}")
+    if not uplinks or record.nat:
+        return
+    names = ", ".join(uplinks)
+    if record.language == "es":
+        raise UsageError(
+            f"este laboratorio quiere salir a Internet (to: nat) por {names}, y eso hay que permitirlo:\n"
+            "  sus nodos podrían conectarse a direcciones públicas como si fueran usted en esta máquina\n"
+            "  (no a redes privadas, ni a esta máquina), y preguntar nombres a su servidor de DNS",
+            hint="trenza up --allow-nat; además redes privadas: --allow-nat-private; además el localhost de esta "
+            "máquina, en 10.0.2.2: --allow-nat-loopback",
+        )
+    raise UsageError(
+        f"this lab wants to go out (to: nat) at {names}, and that has to be allowed:\n"
+        "  its nodes could then connect to public addresses as if they were you on this machine\n"
+        "  (not to private networks, nor to this machine), and ask your name server for names",
+        hint="trenza up --allow-nat; private networks too: --allow-nat-private; this machine's localhost too, "
+        "at 10.0.2.2: --allow-nat-loopback",
+    )
 
 
 def _how(record: Record) -> str:

@@ -42,6 +42,8 @@ class Record:
     restarts: dict[str, int] = field(default_factory=dict)
     """How often a service (`node name`) was restarted."""
     began_s: float = 0.0
+    nat: list[str] = field(default_factory=list)
+    """What its uplinks may reach, as the person who runs it allowed (`trenza.linux.uplink_filter.GRANTS`)."""
     faults: list[dict[str, Any]] = field(default_factory=list)
     """The faults in effect, as `trenza.engine.faults` writes them."""
 

@@ -9,8 +9,8 @@ from typing import Any
 from trenza.engine.spanning import differences
 from trenza.linux.nodes import NodeHandle
 from trenza.model.measurements import LinkMeasure, Measurements
-from trenza.model.names import Interface, NodeName
-from trenza.model.state import Process, State
+from trenza.model.names import Interface, NodeName, is_uplink
+from trenza.model.state import NodeKind, Process, State
 from trenza.theory.spanning_tree import BridgePrediction, PortPrediction, Reason, SpanningTrees
 
 Data = dict[str, Any]
@@ -37,7 +37,7 @@ def nodes_view(
     known = {**wanted.nodes, **{name: handle.node for name, handle in alive.items()}}
     views = []
     for name, node in known.items():
-        if only is not None and name not in only:
+        if node.kind is NodeKind.UPLINK or (only is not None and name not in only):
             continue
         handle = alive.get(name)
         views.append(
@@ -67,7 +67,7 @@ def nic_view(link: LinkMeasure, addresses: list[str], leased: list[str]) -> Data
         "addresses": addresses,
         "leased": leased,
         "bridge": link.bridge,
-        "peer": None if link.peer is None else str(link.peer),
+        "peer": None if link.peer is None else "nat" if is_uplink(link.peer.node) else str(link.peer),
         "rx_packets": link.rx_packets,
         "tx_packets": link.tx_packets,
         "rx_bytes": link.rx_bytes,

@@ -28,6 +28,7 @@ from trenza.keeper.measuring import Measuring
 from trenza.keeper.sessions import Sessions
 from trenza.keeper.showing import show
 from trenza.keeper.supervise import Supervisor
+from trenza.keeper.ways_out import WaysOut
 from trenza.keeper.witness import Witness
 from trenza.linux import beneath
 from trenza.linux.doctor import missing_for, requirements
@@ -86,6 +87,7 @@ class Keeper:
         self.measuring = Measuring(
             self.engine, self.nodes, self.breaking, self.witness, self.kernel.watch(neighbours=True, follow=False)
         )
+        self.ways_out = WaysOut(self.engine, self.nodes, settings.directory)
         self._changes = self.kernel.watch(neighbours=False)
         self._loop.add_reader(self._changes.fileno(), self._hear)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -135,6 +137,7 @@ class Keeper:
     def _attend(self) -> None:
         """Look after what is there now: services at once; doors and changes when whoever asked has the answer."""
         self.supervisor.watch()
+        self.ways_out.watch()
         self._loop.call_soon(self._attend_further)
 
     def _attend_further(self) -> None:
@@ -221,6 +224,7 @@ class Keeper:
                 tuple(record.variants),
                 record.until,
                 message.get("language") or "en",
+                tuple(message.get("nat") or ()),
             )
         return Request(
             source=source,
@@ -233,6 +237,7 @@ class Keeper:
             variants=tuple(message.get("variants") or ()),
             until=message.get("until"),
             language=message.get("language") or "en",
+            nat=tuple(message.get("nat") or ()),
         )
 
     def _take_lab_directory(self, connection: Connection, message: Message) -> None:
@@ -255,7 +260,10 @@ class Keeper:
                     last = now
                     connection.send({"progress": {"done": number, "of": of}})
 
+            if request is None:
+                self.engine.allow(message.get("nat") or ())
             outcome = self.engine.up(request, done)
+            await self.ways_out.open(connection)
             self._attend()
             processes = [thing for thing in self.engine.wanted if isinstance(thing, Process)]
             if processes:
@@ -286,7 +294,7 @@ class Keeper:
             "hosts": kinds.count(NodeKind.HOST),
             "containers": kinds.count(NodeKind.CONTAINER),
             "switches": kinds.count(NodeKind.SWITCH),
-            "nodes": sorted(wanted.nodes)[:50],
+            "nodes": [name for name in self.engine.names() if name in wanted.nodes][:50],
             "mode": self.engine.record.mode.value,
             "until": self.engine.record.until,
             "converges_s": convergence_s(wanted),
@@ -406,7 +414,7 @@ class Keeper:
 
     # ------------------------------------------------------------------ looking
     async def _nodes(self, connection: Connection, message: Message) -> None:
-        connection.send({"result": {"nodes": sorted({*self.engine.wanted.nodes, *self.nodes.alive()})}})
+        connection.send({"result": {"nodes": self.engine.names()}})
 
     async def _started(self, connection: Connection, message: Message) -> None:
         """How the lab was started, so that it can begin again."""
@@ -422,6 +430,7 @@ class Keeper:
                     "profile": record.profile,
                     "parameters": record.parameters,
                     "variants": record.variants,
+                    "nat": record.nat,
                 }
             }
         )

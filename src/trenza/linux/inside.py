@@ -20,8 +20,9 @@ from trenza.errors import KernelError
 from trenza.linux import beneath
 from trenza.linux.nodes import NodeHandle
 from trenza.linux.spawner import MAX_MESSAGE_BYTES, SOCKET
+from trenza.linux.uplinks import Uplinks
 from trenza.model.names import NodeName
-from trenza.model.state import File, Node, Process, Ready, Restart, State, Thing
+from trenza.model.state import File, Node, NodeKind, Process, Ready, Restart, State, Thing
 from trenza.services.daemons import SYSLOG
 
 _SPAWN_CHUNK = 200
@@ -95,6 +96,7 @@ class SandboxNodes:
 
     def __init__(self, memory: Path, *, single_id: bool) -> None:
         self._client = SpawnerClient()
+        self._uplinks = Uplinks()
         self._memory = memory
         self._first_id = 0 if single_id else 1
         self._single_id = single_id
@@ -106,6 +108,13 @@ class SandboxNodes:
 
     # ------------------------------------------------------------------ nodes
     def spawn(self, nodes: Sequence[Node]) -> None:
+        outside = [node for node in nodes if node.kind is NodeKind.UPLINK]
+        if outside:
+            self._known |= {node.name: node for node in outside}
+            self._save()
+            for node in outside:
+                self._uplinks.spawn(node)
+        nodes = [node for node in nodes if node.kind is not NodeKind.UPLINK]
         for start in range(0, len(nodes), _SPAWN_CHUNK):
             chunk = nodes[start : start + _SPAWN_CHUNK]
             requests = [
@@ -144,6 +153,9 @@ class SandboxNodes:
         self._stop(names, forget=True)
 
     def _stop(self, names: Sequence[NodeName], *, forget: bool) -> None:
+        outside = self._uplinks.alive().keys() & set(names)
+        self._uplinks.stop(outside)
+        names = [name for name in names if name not in outside]
         answer, _ = self._client.ask({"do": "stop", "names": list(names), "forget": forget})
         if answer["left"]:
             raise KernelError(f"{', '.join(answer['left'])} did not end")
@@ -169,7 +181,7 @@ class SandboxNodes:
                 self._handles[name] = NodeHandle(node, netns, pid, inner)
             elif self._handles[name].node != node:
                 self._handles[name] = dataclasses.replace(self._handles[name], node=node)
-        return dict(self._handles)
+        return {**self._handles, **self._uplinks.alive()}
 
     def _pid_of(self, name: NodeName) -> int:
         handle = self._handles.get(name) or self.alive().get(name)
@@ -403,14 +415,14 @@ class SandboxNodes:
             raise KernelError(f"cannot write down what runs: {error.strerror}", errno=error.errno or 0) from error
 
     def _load(self) -> None:
-        from trenza.model.state import NodeKind
-
         if not self._memory.exists():
             return
         record = json.loads(self._memory.read_text())
         for name, kind, host, hostname in record["nodes"]:
             node = Node(NodeName(name), NodeKind(kind), None if host is None else NodeName(host), hostname)
             self._known[node.name] = node
+            if node.kind is NodeKind.UPLINK:
+                self._uplinks.adopt(node)
         for item in record["processes"]:
             fields = item["process"]
             ready = fields["ready"]

@@ -423,13 +423,22 @@ def _require_readable_by_all() -> None:
 
 # ---------------------------------------------------------------- entering and ending
 def execute_inside(
-    lab: str, argv: list[str], *, keep: Mapping[int, int], log: int, environment: Mapping[str, str]
+    lab: str,
+    argv: list[str],
+    *,
+    keep: Mapping[int, int],
+    log: int,
+    environment: Mapping[str, str],
+    outside: bool = False,
 ) -> int:
     """Execute a program of the machine in the lab's user, pid and network namespaces, in a mount namespace of its own.
 
     That is how the keeper runs: it sees the machine's files and the sandbox's processes; no node sees it. `keep` maps
     descriptors of the new process to ours; `log` becomes its stdout and stderr. Returns the pid of a child of ours
     that ends at once; the program itself becomes a child of the sandbox's pid 1.
+
+    `outside`: it stays in the machine's network, and ends with the sandbox all the same, since it is in its pid
+    namespace. The one program for which that is done is the helper of an uplink.
     """
     pid = holder(lab)
     if pid is None:
@@ -442,6 +451,7 @@ def execute_inside(
             ("net", CLONE_NEWNET),
             ("cgroup", CLONE_NEWCGROUP),
         )
+        if not (outside and name == "net")
     ]
     child = os.fork()
     if child:

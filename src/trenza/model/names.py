@@ -40,6 +40,16 @@ def derived_mac(lab: str, node: str, nic: str) -> Mac:
     return Mac(":".join(f"{octet:02x}" for octet in (first, *digest[1:])))
 
 
+def uplink_name(interface: Interface) -> NodeName:
+    """The node behind a NIC with `to: nat`: a name that no lab file and no word on a command line can have."""
+    return NodeName(f"nat:{interface.node}:{interface.nic}")
+
+
+def is_uplink(node: str) -> bool:
+    """Whether a node lies behind a NIC with `to: nat`."""
+    return node.startswith("nat:")
+
+
 def bare_name(node: str) -> str:
     """The last part of a node's name: `c1` of `host1/c1`."""
     return node.rsplit("/", 1)[-1]

@@ -32,9 +32,12 @@ ZERO_MAC = Mac("00:00:00:00:00:00")
 
 
 class NodeKind(StrEnum):
+    """UPLINK is what lies behind a NIC with `to: nat`: a network namespace and nothing else, which nobody enters."""
+
     HOST = "host"
     CONTAINER = "container"
     SWITCH = "switch"
+    UPLINK = "uplink"
 
 
 def node_key(node: NodeName) -> Key:

@@ -43,6 +43,7 @@ _SPANISH: Mapping[str, str] = {
     "host": "host",
     "container": "contenedor",
     "switch": "conmutador",
+    "uplink": "enlace de salida",
     "loopback": "interfaz lo",
     "cable to": "cable a",
     "bridge": "puente",

@@ -27,6 +27,7 @@ from trenza.model.state import (
     Veth,
     VethEnd,
     Vxlan,
+    nodes_of,
 )
 
 _INDENT: Final = "  "
@@ -87,7 +88,12 @@ class _Drawing:
     def __init__(self, state: State) -> None:
         things = [state.things[key] for key in sorted(state.things)]
         self.nodes = {thing.name: thing for thing in things if isinstance(thing, Node)}
-        self.links = [thing for thing in things if isinstance(thing, Veth | Vxlan | Macvlan | OtherLink)]
+        outside = {node.name for node in self.nodes.values() if node.kind is NodeKind.UPLINK}
+        self.links = [
+            thing
+            for thing in things
+            if isinstance(thing, Veth | Vxlan | Macvlan | OtherLink) and not nodes_of(thing) <= outside
+        ]
         self.children: defaultdict[NodeName | None, list[Node]] = defaultdict(list)
         for node in self.nodes.values():
             self.children[node.host if node.host in self.nodes else None].append(node)
@@ -124,6 +130,8 @@ class _Drawing:
         bridges = self.bridges[node.name]
         if node.kind is NodeKind.SWITCH:
             return [bridge for bridge in bridges if bridge.interface.nic != bare_name(node.name)]
+        if node.kind is NodeKind.UPLINK:
+            return []
         return bridges
 
     def _own_lines(self) -> dict[NodeName, list[str]]:
@@ -223,6 +231,8 @@ class _Drawing:
     def _node_itself(self, node: Node) -> str:
         label = [bare_name(node.name), *self.own_lines[node.name]]
         match node.kind:
+            case NodeKind.UPLINK:
+                return f"{_id(node.name)}(({_quoted('nat')}))"
             case NodeKind.HOST:
                 return f"{_id(node.name)}[{_quoted(*label)}]"
             case NodeKind.CONTAINER:

@@ -8,14 +8,15 @@ Decisions that a reader of a lab cannot see in its file:
 - IPv6 addresses, routes and neighbours of an interface with an MTU below 1280 bytes are not wanted: Linux has no IPv6
   there (RFC 8200, section 5).
 - A bridge without an MTU takes the smallest of its ports', as Linux itself would; it is set, so that it stays.
-- `nat` uplinks are not part of the state.
+- A NIC with `to: nat` leads into a node of its own that nobody sees (`NodeKind.UPLINK`): a bridge there has the NIC's
+  cable (`up`) and one whose far end (`relay`) a process of trenza's reads. What passes it is no part of the state.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from types import MappingProxyType
 
@@ -27,6 +28,7 @@ from trenza.model.lab import (
     MacvlanSpec,
     Nic,
     NodeSpec,
+    Peer,
     RouteSpec,
     Stp,
     ToBridge,
@@ -36,7 +38,17 @@ from trenza.model.lab import (
     Unplugged,
     VxlanSpec,
 )
-from trenza.model.names import MAX_NIC_BYTES, Interface, Mac, NicName, NodeName, bare_name, derived_mac, port_name
+from trenza.model.names import (
+    MAX_NIC_BYTES,
+    Interface,
+    Mac,
+    NicName,
+    NodeName,
+    bare_name,
+    derived_mac,
+    port_name,
+    uplink_name,
+)
 from trenza.model.services import Syslog
 from trenza.model.state import (
     DEFAULT_MTU_BYTES,
@@ -90,6 +102,9 @@ cost more than the drift is worth. A lab that sets one itself has it in its stat
 
 DEFAULT_METRIC = MappingProxyType({4: 0, 6: 1024})
 DEFAULT_NETWORK: Mapping[int, IpNetwork] = MappingProxyType({4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")})
+
+UPLINK_BRIDGE, UPLINK_PORT, UPLINK_RELAY = NicName("lan"), NicName("up"), NicName("relay")
+"""What there is in an uplink: its bridge, the far end of the NIC's cable, and the end that is read."""
 
 _VETH_PORT_COST = 2
 VXLAN_OVERHEAD_BYTES = MappingProxyType({4: 50, 6: 70})
@@ -156,11 +171,22 @@ class _End:
     port: BridgePort | None = None
 
 
+def _uplinks(lab: Lab) -> Iterator[NodeSpec]:
+    """The nodes behind the NICs of a lab that go out."""
+    for node in lab.nodes:
+        for nic in node.nics:
+            if isinstance(nic.to, ToNat):
+                name = uplink_name(Interface(node.name, nic.name))
+                relay = Nic(UPLINK_RELAY, ToBridge(name, UPLINK_BRIDGE), peer=Peer(NicName("slirp")))
+                bridges = (BridgeSpec(UPLINK_BRIDGE),)
+                yield NodeSpec(name, NodeKind.UPLINK, hostname="nat", nics=(relay,), bridges=bridges)
+
+
 class _Weaver:
     """Collects the things of one lab. `faces`, `ends` and `ports` are complete before the first thing is made."""
 
     def __init__(self, lab: Lab, contents: Mapping[str, bytes]) -> None:
-        self.lab = lab
+        self.lab = lab = replace(lab, nodes=(*lab.nodes, *_uplinks(lab)))
         self.contents = contents
         self.nodes = {node.name: node for node in lab.nodes}
         self.faces: dict[NodeName, list[_Face]] = {node.name: [] for node in lab.nodes}
@@ -191,8 +217,6 @@ class _Weaver:
     def _list_interfaces(self, node: NodeSpec) -> None:
         faces = self.faces[node.name]
         for nic in node.nics:
-            if isinstance(nic.to, ToNat):
-                continue
             faces.append(_Face(nic.name, nic.addresses, nic.up))
             self._plug(node, nic)
         for bridge in node.bridges:
@@ -229,7 +253,9 @@ class _Weaver:
             case Unplugged():
                 self._tie(end, _End(Interface(node.name, free_end_name(nic.name)), None, mtu_bytes, up=False))
             case ToNat():
-                pass
+                far = Interface(uplink_name(interface), UPLINK_PORT)
+                self.ports[far] = BridgePort(UPLINK_BRIDGE)
+                self._tie(end, _End(far, None, mtu_bytes, True, self.ports[far]))
 
     def _note_face(self, far: Interface, nic: Nic) -> None:
         self.faces.setdefault(far.node, []).append(_Face(far.nic, nic.peer.addresses, True))
@@ -369,7 +395,7 @@ class _Weaver:
     def _sysctls(self, node: NodeSpec) -> dict[str, str]:
         forwarding = "1" if node.forwarding else "0"
         sysctls = dict.fromkeys(WATCHED_SYSCTLS, forwarding)
-        if node.kind is NodeKind.SWITCH and not any(
+        if node.kind in (NodeKind.SWITCH, NodeKind.UPLINK) and not any(
             address.version == 6 for bridge in node.bridges for address in bridge.addresses
         ):
             # A switch that speaks IPv6 shows up in its own table, and the textbook's answer does not.
@@ -459,7 +485,7 @@ class _Weaver:
             yield from self._route(node, spec)
 
     def _route(self, node: NodeSpec, spec: RouteSpec) -> Iterator[Route]:
-        """The route, or nothing if it would go over an interface that is down, has no such IP, or is a `nat` uplink."""
+        """The route, or nothing if it would go over an interface that is down or has no such IP."""
         version = spec.to.version
         metric = DEFAULT_METRIC[version] if spec.metric is None else spec.metric
         if spec.type is not RouteType.UNICAST:

@@ -278,9 +278,18 @@ def test_an_interface_below_1280_bytes_has_no_ipv6() -> None:
     assert not of(wanted, Route)
 
 
-def test_a_nat_uplink_is_not_part_of_the_state() -> None:
-    wanted = wanted_state(lab(host("h", Nic(NicName("eth0"), ToNat(), dhcp=True))))
-    assert not of(wanted, Veth)
+def test_a_nic_that_goes_out_leads_into_a_node_of_its_own() -> None:
+    wanted = wanted_state(lab(host("h", Nic(NicName("eth0"), ToNat())), host("i", Nic(NicName("eth0"), ToNat()))))
+    kinds = {node.name: node.kind for node in of(wanted, Node)}
+    assert kinds == {
+        "h": NodeKind.HOST, "i": NodeKind.HOST, "nat:h:eth0": NodeKind.UPLINK, "nat:i:eth0": NodeKind.UPLINK,
+    }  # fmt: skip
+    found = ends(wanted)
+    assert {"h.eth0", "nat:h:eth0.up", "nat:h:eth0.relay", "nat:h:eth0.slirp"} <= found.keys()
+    ports = {name for name, end in found.items() if name.startswith("nat:h:") and end.port is not None}
+    assert ports == {"nat:h:eth0.up", "nat:h:eth0.slirp"}
+    assert diff(wanted, wanted) == ()
+    assert requirements(wanted) >= {"program:slirp4netns", "program:nft"}
 
 
 def test_a_nic_with_dhcp_has_a_client_that_waits_for_its_lease_and_for_the_spanning_tree() -> None:

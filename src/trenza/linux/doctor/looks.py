@@ -17,7 +17,7 @@ from trenza.linux.doctor.tables import (
     NETWORK_FILE_SYSTEMS,
     PROGRAMS,
 )
-from trenza.model.state import File, Macvlan, Process, State, Vxlan
+from trenza.model.state import File, Macvlan, Node, NodeKind, Process, State, Vxlan
 from trenza.services import apache
 
 SUBORDINATE_IDS: Final = 65536
@@ -57,6 +57,8 @@ def requirements(state: State) -> frozenset[str]:
                 needed.add("kernel:vxlan")
             case Macvlan():
                 needed.add("kernel:macvlan")
+            case Node(kind=NodeKind.UPLINK):
+                needed |= {"program:slirp4netns", "program:nft"}
             case File(content=content) if content is not None and apache.PHP_CONFIG_PATH.encode() in content:
                 needed.add("program:libphp")
             case Process(node=node, argv=(name, *_)) if "/" not in name and (node, name) not in placed:

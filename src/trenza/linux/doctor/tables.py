@@ -49,6 +49,7 @@ OTHER_PACKAGES: Final = MappingProxyType(
         "apache2": Program("apache2-bin", "httpd"),
         "libphp": Program("libapache2-mod-php", "php"),
         "busybox": Program("busybox", "busybox"),
+        "slirp4netns": Program("slirp4netns", "slirp4netns"),
         "dnsmasq": Program("dnsmasq-base", "dnsmasq"),
         "etcd": Program("etcd-server", "etcd"),
         "curl": Program("curl", "curl"),
