@@ -126,6 +126,15 @@ def test_a_lease_is_renewed_and_ends_with_its_client(cli: Cli) -> None:
     until(lambda: leased(cli, "h1") != [], what="the lease of its successor")
 
 
+def test_a_client_whose_interface_was_lost_begins_again(cli: Cli) -> None:
+    cli.ok("up", cli.lab(served("lost")))
+    run_in(cli, "h1", "ip link del eth0")
+    cli.ok("up")
+    assert len(leased(cli, "h1")) == 1
+    pings(cli, "h1", "10.9.0.2")
+    assert cli.ok("plan") == "nothing to do\n"
+
+
 def test_without_a_server_up_names_the_client_and_the_rest_is_up(cli: Cli) -> None:
     path = cli.lab(
         "lab: alone\nhosts:\n  h1: {nics: {eth0: {to: h2.eth0, dhcp: true}}}\n"

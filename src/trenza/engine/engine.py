@@ -25,6 +25,7 @@ from trenza.model.lab import Lab, ToNat
 from trenza.model.measurements import Measurements
 from trenza.model.names import Interface, NicName, NodeName, bare_name
 from trenza.model.state import Loopback, Node, NodeKind, Process, State, Thing, leans_on, nodes_of, provides
+from trenza.plan.clients import with_clients
 from trenza.plan.diff import diff
 from trenza.plan.explain import explain
 from trenza.plan.kernel import Kernel
@@ -176,9 +177,10 @@ class Engine:
         wanted = self._with_faults(declared)
         observed = without_moving(self.kernel.observe(wanted), declared)
         if mode is not Mode.FULL:
-            return missing(observed, wanted)
+            plan, left_alone = missing(observed, wanted)
+            return with_clients(plan, observed), left_alone
         launched = set() if self.record is None else set(self.record.launched)
-        return diff(observed, keeping(wanted, observed, launched)), ()
+        return with_clients(diff(observed, keeping(wanted, observed, launched)), observed), ()
 
     def up(self, request: Request | None, done: Callable[[Operation, int, int], None]) -> Outcome:
         """Make the lab as its file says (or, without a request, as it was started); `done(operation, number, of)`.

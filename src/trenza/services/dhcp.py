@@ -6,7 +6,7 @@ What it does with a lease is the script's business that every node has (`trenza/
 from __future__ import annotations
 
 from trenza.model.names import NicName
-from trenza.model.state import Ready, Restart
+from trenza.model.state import Process, Ready, Restart
 from trenza.services.daemons import Program
 
 LEASES = "/run/udhcpc"
@@ -18,6 +18,12 @@ DEADLINE_S = 15.0
 def client_name(nic: str) -> str:
     """The service's name, by which its log and the messages about it are called."""
     return f"dhcp-{nic}"
+
+
+def find_nic(process: Process) -> NicName | None:
+    """The interface that a process is the client of; None for every other process."""
+    nic = process.name.removeprefix(client_name(""))
+    return NicName(nic) if nic != process.name and process.argv[:1] == ("udhcpc",) else None
 
 
 def client(nic: NicName, hostname: str, *, forwarding_in_s: float = 0) -> Program:
