@@ -50,6 +50,7 @@ VERBS = {
         "breaking", "measure what a fault does, and what it waits for", "mide qué causa una avería, y qué espera"
     ),
     "heal": Verb("breaking", "mend what was broken", "arregla lo averiado"),
+    "forward": Verb("forwarding", "a port of this machine leads into a lab", "un puerto de esta máquina lleva al lab"),
     "capture": Verb("look", "frames of a node or interface", "tramas de un nodo o interfaz"),
     "graph": Verb("look", "the lab as a Mermaid diagram", "el laboratorio como diagrama Mermaid"),
     "lint": Verb("author", "check a lab file", "comprueba un fichero de laboratorio"),

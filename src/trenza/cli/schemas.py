@@ -148,6 +148,10 @@ _STP = _object(
     differences=_STP_DIFFERENCES,
     ports=_array(_STP_PORT),
 )
+_FORWARD = _object(
+    bind=_TEXT_OR_NULL, port=_INTEGER, node=_TEXT, host=_TEXT, to=_INTEGER, open={"type": "boolean"},
+    connections=_INTEGER,
+)  # fmt: skip
 _SHOWN = {
     "nodes": _array(_NODE),
     "services": _array(_SERVICE),
@@ -211,6 +215,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "shipped-labs",
         labs=_array(_object(name=_TEXT, title={"type": "object"}, points=_NUMBER, checkpoints=_TEXTS, file=_TEXT)),
     ),
+    "forward": _answer("forward", forward=_FORWARD),
+    "forwards": _answer("forwards", forwards=_array(_FORWARD)),
     "lint": _answer("lint", problems=_array(_PROBLEM)),
     "history": _answer("history", lines=_array(_object(time=_NUMBER, node=_TEXT, status=_INTEGER, line=_TEXT))),
     "doctor": _answer(

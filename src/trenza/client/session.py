@@ -138,24 +138,36 @@ def start_keeper(lab: str, directory: Path) -> None:
     log = os.open(
         directory / "keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
     )
+    from trenza.client.forwards import reopened
+
+    forwarded = reopened(directory / "lab.json")
     try:
         path = directory / SOCKET_NAME
         path.unlink(missing_ok=True)
         listener.bind(f"/proc/self/fd/{directory_descriptor}/{SOCKET_NAME}")
         path.chmod(0o600)
         listener.listen(64)
-        settings = {"lab": lab, "listener": 3, "directory": 4, "history": 5, "single_id": ids.single}
+        keep = {3: listener.fileno(), 4: directory_descriptor, 5: history_descriptor}
+        places = []
+        for number, sockets in forwarded:
+            targets = [len(keep) + 3 + offset for offset in range(len(sockets))]
+            keep |= {target: sock.fileno() for target, sock in zip(targets, sockets, strict=True)}
+            places.append((number, targets))
+        settings = {
+            "lab": lab, "listener": 3, "directory": 4, "history": 5, "single_id": ids.single, "forwards": places,
+        }  # fmt: skip
         child = sandbox.execute_inside(
             lab,
             [sys.executable, "-I", "-m", "trenza.keeper", json.dumps(settings)],
-            keep={3: listener.fileno(), 4: directory_descriptor, 5: history_descriptor},
+            keep=keep,
             log=log,
             environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
         )
         if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
             raise KeeperError("the keeper cannot enter the sandbox", hint=_log_tail(directory))
     finally:
-        listener.close()
+        for sock in (listener, *(sock for _, sockets in forwarded for sock in sockets)):
+            sock.close()
         for descriptor in (directory_descriptor, history_descriptor, log):
             os.close(descriptor)
 

@@ -199,7 +199,7 @@ class Engine:
             self._require(wanted)
         if self.record is not None:
             record.launched, record.restarts = self.record.launched, self.record.restarts
-            record.faults = self.record.faults
+            record.faults, record.forwards = self.record.faults, self.record.forwards
             record.began_s = self.record.began_s
         else:
             record.began_s = time.time()
@@ -216,6 +216,17 @@ class Engine:
         if record is not None and not set(grants) <= set(record.nat):
             record.nat = [grant for grant in GRANTS if grant in (*record.nat, *grants)]
             record.save(self._record_path)
+
+    def remember_forwards(self, forwards: Sequence[Mapping[str, Any]]) -> None:
+        """Write down which ports of the machine lead into the lab, before they do."""
+        if self.record is None:
+            raise UsageError("nothing was built yet")
+        before, self.record.forwards = self.record.forwards, [dict(forward) for forward in forwards]
+        try:
+            self.record.save(self._record_path)
+        except KeeperError:
+            self.record.forwards = before
+            raise
 
     def _record_for(self, request: Request | None) -> Record:
         if request is None:

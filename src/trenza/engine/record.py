@@ -44,6 +44,8 @@ class Record:
     began_s: float = 0.0
     nat: list[str] = field(default_factory=list)
     """What its uplinks may reach, as the person who runs it allowed (`trenza.linux.uplink_filter.GRANTS`)."""
+    forwards: list[dict[str, Any]] = field(default_factory=list)
+    """Ports of the machine that lead into it, as `trenza.keeper.forwarding` writes them."""
     faults: list[dict[str, Any]] = field(default_factory=list)
     """The faults in effect, as `trenza.engine.faults` writes them."""
 

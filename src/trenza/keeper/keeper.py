@@ -12,7 +12,7 @@ import stat
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from trenza.keeper.breaking import Breaking
 from trenza.keeper.commands import Commands
 from trenza.keeper.connection import Connection, problem_as_json
 from trenza.keeper.door import Doors
+from trenza.keeper.forwarding import Forwarding
 from trenza.keeper.measuring import Measuring
 from trenza.keeper.sessions import Sessions
 from trenza.keeper.showing import show
@@ -58,6 +59,8 @@ class Settings:
     directory: int
     history: int
     single_id: bool
+    forwards: list[tuple[int, list[int]]] = field(default_factory=list)
+    """Descriptors of listeners for the forwarded ports, by their place in the lab's record."""
 
 
 class Keeper:
@@ -87,6 +90,7 @@ class Keeper:
         self.measuring = Measuring(
             self.engine, self.nodes, self.breaking, self.witness, self.kernel.watch(neighbours=True, follow=False)
         )
+        self.forwarding = Forwarding(self.engine, self.nodes, self.home)
         self.ways_out = WaysOut(self.engine, self.nodes, settings.directory)
         self._changes = self.kernel.watch(neighbours=False)
         self._loop.add_reader(self._changes.fileno(), self._hear)
@@ -110,6 +114,9 @@ class Keeper:
             "fault": self.breaking.fault,
             "heal": self.breaking.heal,
             "outage": self.measuring.outage,
+            "forward": self.forwarding.forward,
+            "forwards": self.forwarding.forwards,
+            "unforward": self.forwarding.unforward,
             "nodes": self._nodes,
             "started": self._started,
         }
@@ -121,6 +128,7 @@ class Keeper:
         if self.engine.record is not None:
             self._attend()
             self.breaking.adopt()
+            self.forwarding.adopt(self.settings.forwards)
             self.journal.say("keeper", "", "a new keeper adopted the lab")
         while True:
             try:
@@ -138,6 +146,7 @@ class Keeper:
         """Look after what is there now: services at once; doors and changes when whoever asked has the answer."""
         self.supervisor.watch()
         self.ways_out.watch()
+        self.forwarding.attend()
         self._loop.call_soon(self._attend_further)
 
     def _attend_further(self) -> None:
