@@ -148,17 +148,17 @@ def _place(text: str) -> tuple[str | None, str]:
 
 # ---------------------------------------------------------------- nodes by hand
 def configure_launch(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="HOST/NAME", help="the host it runs in, and its name")
+    parser.add_argument("name", metavar="HOST/NAME", nargs="+", help="the host it runs in, and its name; or HOST NAME")
     add_lab(parser)
 
 
 def run_launch(arguments: argparse.Namespace) -> int:
     lab = get_running(arguments.lab)
-    host, slash, name = arguments.name.partition("/")
+    host, slash, name = "/".join(arguments.name).partition("/")
     if not slash:
         raise UsageError(
-            tr(f"{arguments.name}: in which host?", f"{arguments.name}: ¿en qué host?"),
-            hint=f"trenza launch HOST/{arguments.name}",
+            tr(f"{host}: in which host?", f"{host}: ¿en qué host?"),
+            hint=f"trenza launch HOST/{host}",
         )
     node = ask(lab, {"verb": "launch", "host": host, "name": name})["node"]
     put(tr(f"{node} runs; it has only lo", f"{node} en marcha; solo tiene lo"))

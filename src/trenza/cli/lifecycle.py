@@ -221,13 +221,7 @@ def _report_up(arguments: argparse.Namespace, name: str, result: dict[str, Any],
         if problem.severity is Severity.WARNING:
             note(str(problem))
     for one in result["unready"]:
-        note(tr(f"{one['node']}: service {one['service']}: {one['reason']}",
-                f"{one['node']}: servicio {one['service']}: {one['reason']}"))  # fmt: skip
-        log = f"/var/log/{one['service']}.log"
-        note(
-            tr(f"  the end of its output, {log} in {one['node']}:", f"  el final de su salida, {log} en {one['node']}:")
-        )
-        note("\n".join(f"    {line}" for line in one["output"].splitlines()[-10:]))
+        _say_unready(one)
     for source, destination in result.get("silent_pairs") or ():
         note(tr(f"no answer: {source} → {destination}", f"sin respuesta: {source} → {destination}"))
     _say_what_was_done(name, result, seconds)
@@ -242,6 +236,22 @@ def _report_up(arguments: argparse.Namespace, name: str, result: dict[str, Any],
         put(tr(f"  kept as it was started ({part}); the whole solution: trenza up {name} --full --reset",
                f"  sigue como se inició ({part}); la solución entera: trenza up {name} --full --reset"))  # fmt: skip
     return int(bad)
+
+
+def _say_unready(one: dict[str, Any]) -> None:
+    """A service that is not as it should be: what it says against its config, else the end of its output."""
+    if one["refusals"]:
+        note(tr(f"{one['node']}: {one['service']} refuses its config ({one['reason']}):",
+                f"{one['node']}: {one['service']} rechaza su configuración ({one['reason']}):"))  # fmt: skip
+        for refusal in one["refusals"]:
+            place = "" if refusal["file"] is None else f"{refusal['file']}:{refusal['line']}: "
+            note(f"  {place}{refusal['text']}")
+        return
+    note(tr(f"{one['node']}: service {one['service']}: {one['reason']}",
+            f"{one['node']}: servicio {one['service']}: {one['reason']}"))  # fmt: skip
+    log = f"/var/log/{one['service']}.log"
+    note(tr(f"  the end of its output, {log} in {one['node']}:", f"  el final de su salida, {log} en {one['node']}:"))
+    note("\n".join(f"    {line}" for line in one["output"].splitlines()[-10:]))
 
 
 def _say_what_was_done(name: str, result: dict[str, Any], seconds: float) -> None:

@@ -206,7 +206,15 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         switches=_INTEGER,
         nodes=_TEXTS,
         converges_s=_NUMBER,
-        unready=_array(_object(node=_TEXT, service=_TEXT, reason=_TEXT, output=_TEXT)),
+        unready=_array(
+            _object(
+                node=_TEXT,
+                service=_TEXT,
+                reason=_TEXT,
+                output=_TEXT,
+                refusals=_array(_object(file=_TEXT_OR_NULL, line=_INTEGER_OR_NULL, text=_TEXT)),
+            )
+        ),
         seconds=_NUMBER,
     ),
     "plan": _answer("plan", lines=_TEXTS, operations=_INTEGER, left_alone=_TEXTS),

@@ -307,10 +307,7 @@ class Keeper:
             "mode": self.engine.record.mode.value,
             "until": self.engine.record.until,
             "converges_s": convergence_s(wanted),
-            "unready": [
-                {"node": one.process.node, "service": one.process.name, "reason": one.reason, "output": one.output}
-                for one in unready
-            ],
+            "unready": [one.as_json() for one in unready],
             "seconds": time.monotonic() - began,
         }
         if message.get("wait") and not unready:

@@ -11,26 +11,41 @@ from typing import Any
 
 from trenza.engine.engine import Engine
 from trenza.errors import KernelError
+from trenza.keeper.stops import until_started_by_hand
 from trenza.linux import beneath
 from trenza.linux.exits import exit_words, find_exit_code, is_reaped
 from trenza.linux.inside import SandboxNodes
 from trenza.linux.netns import Home
 from trenza.linux.probes import connects
 from trenza.model.state import Process, Restart
+from trenza.services.daemons import Refusal, refusals
+from trenza.wire import Message
 
 _POLL_S = 0.02
 _REAPED_WITHIN_S = 1.0
 _MAX_BACKOFF_S = 10.0
 LOG_TAIL_BYTES = 2000
+_SAID_BYTES = 1 << 20
+"""Of what a service wrote since it was started, the end that is read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unready:
-    """A service that did not become ready: why, and the last it said."""
+    """A service that did not become ready: why, the last it said, and what it says against its config."""
 
     process: Process
     reason: str
     output: str
+    refusals: tuple[Refusal, ...] = ()
+
+    def as_json(self) -> Message:
+        return {
+            "node": self.process.node,
+            "service": self.process.name,
+            "reason": self.reason,
+            "output": self.output,
+            "refusals": [{"file": one.file, "line": one.line, "text": one.text} for one in self.refusals],
+        }
 
 
 def backoff_s(restarts: int) -> float:
@@ -54,6 +69,8 @@ class Supervisor:
         self._run = run
         self._watched: dict[tuple[str, str], tuple[int, int]] = {}
         self._returning: set[tuple[str, str]] = set()
+        self._resting: set[tuple[str, str]] = set()
+        """Those that are not started again until somebody does: stopped by hand, or with a config that they refuse."""
         self._ends: dict[tuple[str, str], str] = {}
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -71,6 +88,8 @@ class Supervisor:
                     self._settle(process, None)
                 continue
             self._forget(key)
+            self._returning.discard(key)
+            self._resting.discard(key)
             self._watched[key] = taken
             self._loop.add_reader(taken[1], self._see_end, process, *taken)
 
@@ -111,12 +130,34 @@ class Supervisor:
             return
         self._ends[key] = exit_words(code)
         said = f"{process.name}: {exit_words(code)}"
+        by_hand = self._nodes.stop_by_hand(process) is not None
+        refused = not by_hand and bool(self._refusals(process))
+        said += ", stopped by hand" if by_hand else ", it refuses its config" if refused else ""
         self._engine.journal.say("service", process.node, said, service=process.name, state="dead", status=code)
-        if process.restart is Restart.NO or (process.restart is Restart.ON_FAILURE and code == 0):
+        if by_hand or (refused and self._leave_to_hands(process)):
+            self._returning.add(key)
+            self._resting.add(key)
+            self._spawn(self._resume(process))
+            return
+        if refused or process.restart is Restart.NO or (process.restart is Restart.ON_FAILURE and code == 0):
             self._nodes.give_up(process)
             return
         self._returning.add(key)
         self._spawn(self._restart(process, backoff_s(self._engine.restarted(process))))
+
+    def _leave_to_hands(self, process: Process) -> bool:
+        """Whether a service that refuses its config now waits for whoever mends that in the node."""
+        try:
+            self._nodes.leave_to_hands(process)
+        except KernelError as error:
+            self._engine.journal.say("error", process.node, error.message)
+            return False
+        return True
+
+    async def _resume(self, process: Process) -> None:
+        await until_started_by_hand(self._nodes, process)
+        self._resting.discard((process.node, process.name))
+        await self._restart(process, 0)
 
     async def _restart(self, process: Process, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
@@ -145,12 +186,17 @@ class Supervisor:
         until = self._loop.time() + process.ready.deadline_s
         while True:
             if await self._is_ready(process):
-                return None
-            if self._nodes.pid_of_process(process) is None and not self._nodes.has_died(process):
-                reason = self._ends.get((process.node, process.name), "it ended")
-                return Unready(process, reason, self.last_output(process))
-            if self._loop.time() >= until:
-                return Unready(process, f"not ready after {process.ready.deadline_s:g} s", self.last_output(process))
+                refused = self._refusals(process)  # keepalived goes on without the lines that it does not understand
+                return Unready(process, "running, without what it refuses", "", refused) if refused else None
+            reason = None
+            key = (process.node, process.name)
+            runs = self._nodes.pid_of_process(process) is not None
+            if not runs and (key in self._resting or not self._nodes.has_died(process)):
+                reason = self._ends.get(key, "it ended")
+            elif self._loop.time() >= until:
+                reason = f"not ready after {process.ready.deadline_s:g} s"
+            if reason is not None:
+                return Unready(process, reason, self.last_output(process), self._refusals(process))
             await asyncio.sleep(_POLL_S)
 
     async def _is_ready(self, process: Process) -> bool:
@@ -168,13 +214,16 @@ class Supervisor:
                     return False
             return True
         if ready.log is not None:
-            return ready.log in self.last_output(process, limit_bytes=1 << 20)
+            return ready.log in self.last_output(process, limit_bytes=_SAID_BYTES)
         if ready.command is not None:
             return await self._run(process.node, ready.command) == 0
         return self._nodes.pid_of_process(process) is not None
 
+    def _refusals(self, process: Process) -> tuple[Refusal, ...]:
+        return refusals(process.name, self.last_output(process, limit_bytes=_SAID_BYTES))
+
     def last_output(self, process: Process, *, limit_bytes: int = LOG_TAIL_BYTES) -> str:
-        """The end of what the service wrote to its log."""
+        """The end of what the service wrote to its log since it was started."""
         handle = self._nodes.alive().get(process.node)
         if handle is None or handle.pid is None:
             return ""
@@ -187,7 +236,11 @@ class Supervisor:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):  # the node's root can put anything there
                 return ""
-            return os.pread(descriptor, limit_bytes, max(0, status.st_size - limit_bytes)).decode(errors="replace")
+            begin = self._nodes.log_start(process)
+            if begin > status.st_size:  # somebody emptied it
+                begin = 0
+            begin = max(begin, status.st_size - limit_bytes)
+            return os.pread(descriptor, limit_bytes, begin).decode(errors="replace")
         except OSError:
             return ""
         finally:

@@ -128,6 +128,18 @@ def remove_file(root: int, path: str) -> None:
         os.close(parent)
 
 
+def size_of(root: int, path: str) -> int:
+    """A file's size in bytes; 0 if it is not there."""
+    try:
+        descriptor = open_in_root(root, path, os.O_PATH)
+    except OSError:
+        return 0
+    try:
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+
+
 def read_file(root: int, path: str, *, limit_bytes: int) -> tuple[bytes, os.stat_result] | None:
     """A regular file's bytes and status, or None if it is not there, not a file, or larger than the limit."""
     try:

@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from errno import E2BIG
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,24 @@ MAX_PLACED_BYTES = 64 << 20
 SERVICE_VARIABLE = "TRENZA_SERVICE"
 """In the environment of a declared process: its name."""
 
+STOPS = "/run/trenza.stopped"
+"""A directory of a node: `/etc/init.d/NAME stop` leaves a mark there for the service that it stopped, and `start`
+adds the word to it. The mark is there until the service is started."""
+
+MAX_MARK_BYTES = 4096
 _LISTENS_WITHIN_S = 2.0
+
+
+class ByHand(Enum):
+    """What whoever stopped a service by hand wants of it now."""
+
+    REST = "rest"
+    START = "start"
+
+
+def stop_mark(process: Process) -> str:
+    """The file that says that a service was stopped by hand."""
+    return f"{STOPS}/{process.name}"
 
 
 class SpawnerClient:
@@ -84,11 +102,15 @@ class CommandRefused(KernelError):
 
 @dataclass(frozen=True, slots=True)
 class _Started:
-    """A declared process that was started: which, its pid in the sandbox, and when the kernel says it began."""
+    """A declared process that was started: which, its pid in the sandbox, and when the kernel says it began.
+
+    Its log holds what earlier ones wrote in the first `log_from` bytes.
+    """
 
     process: Process
     pid: int
     began: int
+    log_from: int = 0
 
 
 class SandboxNodes:
@@ -252,6 +274,7 @@ class SandboxNodes:
 
     # ------------------------------------------------------------------ processes
     def start(self, process: Process) -> None:
+        log = f"/var/log/{process.name}.log"
         request = {
             "do": "exec",
             "node": process.node,
@@ -259,17 +282,22 @@ class SandboxNodes:
             "env": {**dict(process.env), SERVICE_VARIABLE: process.name},
             "user": process.user,
             "detach": True,
-            "log": f"/var/log/{process.name}.log",
+            "log": log,
             "service": process.name,
         }
+        with beneath.root_of(self._pid_of(process.node)) as root:
+            log_from = beneath.size_of(root, log)
+            try:
+                beneath.remove_file(root, stop_mark(process))  # whoever stopped it by hand is overruled
+            except OSError:
+                pass  # the node's root made something else of it: then its end counts as stopped by hand, no more
         key = (process.node, process.name)
-        self._started[key] = _Started(
-            process, 0, 0
-        )  # before it runs: should we die now, who adopts it asks for its pid
+        # Before it runs: should we die now, who adopts it asks for its pid.
+        self._started[key] = _Started(process, 0, 0, log_from)
         self._save()
         answer, (pidfd,) = self._client.ask(request)
         self._keep_pidfd(key, pidfd)
-        self._started[key] = _Started(process, answer["pid"], _began(answer["pid"]) or 0)
+        self._started[key] = _Started(process, answer["pid"], _began(answer["pid"]) or 0, log_from)
         self._save()
         if process.name == SYSLOG:
             self._await_log(process)
@@ -361,6 +389,29 @@ class SandboxNodes:
         started = self._started.get((process.node, process.name))
         return None if started is None else started.pid
 
+    def log_start(self, process: Process) -> int:
+        """Where in its log the output of a process that was started begins."""
+        started = self._started.get((process.node, process.name))
+        return 0 if started is None else started.log_from
+
+    def stop_by_hand(self, process: Process) -> ByHand | None:
+        """Whether somebody in the node stopped a service in good order, and what they want now."""
+        handle = self._handles.get(process.node)
+        if handle is None or handle.pid is None:
+            return None
+        try:
+            with beneath.root_of(handle.pid) as root:
+                read = beneath.read_file(root, stop_mark(process), limit_bytes=MAX_MARK_BYTES)
+        except OSError:
+            return None
+        if read is None:
+            return None
+        return ByHand.START if b"start" in read[0].split() else ByHand.REST
+
+    def leave_to_hands(self, process: Process) -> None:
+        """Mark a service as stopped, so that whoever starts it by hand in the node has it started here."""
+        self.write(process.node, stop_mark(process), f"{process.argv[0]}\n".encode(), mode=0o644)
+
     def placed(self, expected: State) -> Sequence[Thing]:
         found: list[Thing] = []
         alive = self.alive()
@@ -403,6 +454,7 @@ class SandboxNodes:
                     ),
                     "pid": started.pid,
                     "began": started.began,
+                    "log_from": started.log_from,
                 }
                 for started in self._started.values()
             ],
@@ -437,7 +489,7 @@ class SandboxNodes:
                 Ready(**ready),
                 fields["digest"],
             )
-            self._started[process.node, process.name] = _Started(process, item["pid"], item["began"])
+            self._started[process.node, process.name] = _Started(process, item["pid"], item["began"], item["log_from"])
         if any(not started.pid for started in self._started.values()):
             self._find_started()
 
@@ -447,7 +499,7 @@ class SandboxNodes:
         for key, started in self._started.items():
             pid = services.get(key[0], {}).get(key[1], 0)
             if not started.pid and pid:
-                self._started[key] = _Started(started.process, pid, _began(pid) or 0)
+                self._started[key] = _Started(started.process, pid, _began(pid) or 0, started.log_from)
 
 
 def _without_consequences(process: Process) -> Process:

@@ -13,6 +13,7 @@ from typing import Final
 from trenza.model.services import Apache
 from trenza.services import apache, haproxy
 
+COMMANDS: Final = ("apk", "rc-service", "rc-update", "vi", "sudo", "lxc")
 PHP_MODULES: Final = ("/usr/lib/apache2/modules/libphp*.so", "/usr/lib64/httpd/modules/libphp*.so")
 
 
@@ -22,9 +23,13 @@ def files() -> dict[str, tuple[str, int]]:
     placed = {
         **{f"/etc/init.d/{name}": _program("init") for name in ("keepalived", "haproxy", "apache2")},
         "/etc/init.d/syslog": _program("syslog"),
-        **{f"/opt/trenza/bin/{name}": _program(name) for name in ("apk", "rc-service", "rc-update", "vi")},
+        **{
+            f"/opt/trenza/bin/{name}": _program(name)
+            for name in ("apk", "rc-service", "rc-update", "vi", "sudo", "lxc")
+        },
         haproxy.CONFIG_PATH: (haproxy.BASE, 0o644),
         apache.CONFIG_PATH: (apache.config_text(Apache()), 0o644),
+        "/var/www/localhost/htdocs/index.html": ("<html><body><h1>It works!</h1></body></html>\n", 0o644),
     }
     if php is not None:
         placed[apache.PHP_CONFIG_PATH] = (f"LoadModule php_module {php}\n", 0o644)
