@@ -280,7 +280,7 @@ class Keeper:
             unready = await self.supervisor.unready(processes)
         wanted = self.engine.wanted
         for each in unready:
-            self.journal.say("service", each.process.node, f"{each.process.name}: {each.reason}")
+            self.journal.say("service", each.process.node, each.words())
         counts = {"created": 0, "changed": 0, "removed": 0}
         for operation in outcome.plan:
             match operation:

@@ -38,6 +38,14 @@ class Unready:
     output: str
     refusals: tuple[Refusal, ...] = ()
 
+    def words(self) -> str:
+        """What is wrong, in a line."""
+        if not self.refusals:
+            return f"{self.process.name}: {self.reason}"
+        first = self.refusals[0]
+        place = "" if first.file is None else f"{first.file}:{first.line}: "
+        return f"{self.process.name} refuses its config: {place}{first.text}"
+
     def as_json(self) -> Message:
         return {
             "node": self.process.node,

@@ -44,6 +44,10 @@ def node_key(node: NodeName) -> Key:
     return ("node", node)
 
 
+def file_key(node: NodeName, path: str) -> Key:
+    return ("file", node, path)
+
+
 def link_key(interface: Interface) -> Key:
     """The key under which an interface is *provided*, whatever thing makes it (a veth provides two)."""
     return ("link", interface.node, interface.nic)
@@ -335,7 +339,7 @@ class File:
 
     @property
     def key(self) -> Key:
-        return ("file", self.node, self.path)
+        return file_key(self.node, self.path)
 
     def stands_on(self) -> tuple[Key, ...]:
         return (node_key(self.node),)

@@ -4,6 +4,7 @@ Adding and removing is not set subtraction, because things die with others and L
 for. So the plan is found in four steps:
 
 1. *Asked for*: what only one side has, and what differs: changed in place where Linux can, else removed and made again.
+   A daemon goes with its config file, which it read when it was started.
 2. *Lost*: whatever dies with what is removed (`stands_on`), and what Linux takes along (`trenza.plan.losses`).
 3. *Put back*: lost things that are still wanted are made again; a surviving port of a lost bridge joins its new one.
 4. *Order*: removals first, from the top of the stack down and only the roots; then creations and changes from the
@@ -12,10 +13,10 @@ for. So the plan is found in four steps:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from operator import itemgetter
 
-from trenza.model.state import Key, Loopback, State, Sysctl, Thing, node_key
+from trenza.model.state import Key, Loopback, Process, State, Sysctl, Thing, file_key, node_key
 from trenza.plan.losses import Losses
 from trenza.plan.operations import Change, Create, Operation, Plan, Remove
 from trenza.plan.stages import Order, Place, changeable, stage_of
@@ -45,6 +46,7 @@ def diff(observed: State, wanted: State) -> Plan:
             removals[key] = old
     if not (creations or changes or removals):
         return ()
+    removals |= {thing.key: thing for thing in _reading_another(have, want, {*creations, *changes})}
 
     roots: Iterable[Thing] = ()
     if removals or changes:
@@ -67,6 +69,14 @@ def diff(observed: State, wanted: State) -> Plan:
     making += [(order.of(key, new), Change(old, new)) for key, (old, new) in changes.items()]
     making.sort(key=itemgetter(0))
     return (*(Remove(thing) for thing in removing), *(operation for _, operation in making))
+
+
+def _reading_another(have: Mapping[Key, Thing], want: Mapping[Key, Thing], made: set[Key]) -> Iterator[Thing]:
+    """Processes that run, and whose config file is put back: what they have read is another one."""
+    for key, old in have.items():
+        new = want.get(key)
+        if isinstance(new, Process) and new.config is not None and file_key(new.node, new.config) in made:
+            yield old
 
 
 def spare_the_born(creations: dict[Key, Thing], changes: dict[Key, tuple[Thing, Thing]]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from trenza.model.services import Apache
 
 CONFIG_PATH = "/etc/apache2/httpd.conf"
@@ -41,3 +43,9 @@ def config_text(options: Apache) -> str:
     if options.php:
         lines += ['<FilesMatch "\\.php$">', "    SetHandler application/x-httpd-php", "</FilesMatch>"]
     return "\n".join(lines) + "\n"
+
+
+def listened_port(text: str) -> int | None:
+    """A TCP port that a config listens to on every address, so that the loopback shows it; None if there is none."""
+    found = re.search(r"^\s*Listen\s+(?:0\.0\.0\.0:|\[::\]:|\*:)?(\d+)\s*$", text, re.MULTILINE | re.IGNORECASE)
+    return None if found is None else int(found[1])

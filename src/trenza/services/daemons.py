@@ -56,7 +56,9 @@ def program_of(service: Service) -> Program:
             return Program(
                 "haproxy",
                 ("haproxy", "-W", "-db", "-S", haproxy.MASTER_SOCKET, "-f", haproxy.CONFIG_PATH),
-                Ready(tcp=port) if port is not None else Ready(),
+                Ready(tcp=port)
+                if port is not None
+                else Ready(command=("haproxy", "-c", "-q", "-f", haproxy.CONFIG_PATH)),
                 files=((haproxy.CONFIG_PATH, text),),
                 config=haproxy.CONFIG_PATH,
                 logs=True,
@@ -64,10 +66,11 @@ def program_of(service: Service) -> Program:
             )
         case Apache():
             text = apache.config_text(service)
+            port = apache.listened_port(text)
             return Program(
                 "apache",
                 ("apache2", "-D", "FOREGROUND", "-f", apache.CONFIG_PATH),
-                Ready(tcp=service.listen) if service.config is None else Ready(),
+                Ready(tcp=port) if port is not None else Ready(command=("apache2", "-t", "-f", apache.CONFIG_PATH)),
                 files=((apache.CONFIG_PATH, text),),
                 config=apache.CONFIG_PATH,
             )
@@ -99,23 +102,33 @@ _REFUSALS = {
     # [ALERT] (12) : config : parsing [/etc/haproxy/haproxy.cfg:12] : unknown keyword 'x' in 'backend' section
     "haproxy": re.compile(r"\[ALERT\].*?: config : (?:.*?\[(?P<file>/[^]:]+):(?P<line>\d+)\] ?:? ?)?(?P<text>.+)"),
     # Thu Nov 26 … 2026: (/etc/keepalived/keepalived.conf: Line 3) Unknown keyword 'foo'
-    "keepalived": re.compile(r"(?:^|: )\((?P<file>/[^:)]+): Line (?P<line>\d+)\) (?P<text>.+)"),
+    # Thu Nov 26 … 2026: There are 2 missing '}'s or extra '{'s
+    "keepalived": re.compile(
+        r"(?:^|: )(?:\((?P<file>/[^:)]+): Line (?P<line>\d+)\) (?:WARNING - )?)?"
+        r"(?P<text>(?(file).+|(?:There are \d+ missing .+|\(\S+\) the virtual router id must be set)))"
+    ),
     # AH00526: Syntax error on line 3 of /etc/apache2/httpd.conf:\nInvalid command 'X'…
-    "apache": re.compile(r"(?P<text>.*?rror on line (?P<line>\d+) of (?P<file>/[^:]+):\n.+)"),
+    # AH00534: apache2: Configuration error: No MPM loaded.
+    "apache": re.compile(
+        r"(?:.*rror on line (?P<line>\d+) of (?P<file>/[^:\n]+):\s|apache2: Configuration error: )(?P<text>.+)"
+    ),
     # dnsmasq: bad option at line 3 of /etc/dnsmasq.conf
     "dnsmasq": re.compile(r"dnsmasq: (?P<text>.+?) at line (?P<line>\d+) of (?P<file>/\S+)"),
 }
+_READ_AGAIN = "Reloading"
+"""In the output of keepalived and haproxy: what comes before it was said of a config that they read earlier."""
 
 
 def refusals(service: str, output: str) -> tuple[Refusal, ...]:
-    """What a daemon's output says against its config, each thing once."""
+    """What a daemon's output says against its config, each thing once; of the file as a whole only if nothing else."""
     pattern = _REFUSALS.get(service)
     if pattern is None:
         return ()
+    output = output.rpartition(_READ_AGAIN)[2]
     found: dict[Refusal, None] = {}
     for match in pattern.finditer(output) if service == "apache" else map(pattern.search, output.splitlines()):
         if match is not None:
             line = match["line"]
             text = " ".join(match["text"].split())
             found[Refusal(text, match["file"], None if line is None else int(line))] = None
-    return tuple(found)
+    return tuple(one for one in found if one.file is not None) or tuple(found)

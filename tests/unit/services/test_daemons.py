@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, ip_interface
 
+import pytest
+
 from trenza.model.names import NicName
 from trenza.model.services import Apache, Dnsmasq, Haproxy, Keepalived, Section, Server, TrackScript, VrrpOptions
 from trenza.model.state import HealthCheck, Ready, VrrpInstance
@@ -120,24 +122,84 @@ def test_dnsmasq_has_its_own_options_line_by_line() -> None:
     assert text.endswith("dhcp-range=10.0.0.10,10.0.0.20,1h\ninterface=eth0\n")
 
 
-def test_what_daemons_say_against_their_configs_is_found() -> None:
-    said = (
-        "[NOTICE]   (7) : haproxy version is 2.6.12\n"
-        "[ALERT]    (7) : config : parsing [/etc/haproxy/haproxy.cfg:12] : unknown keyword 'balanse'\n"
-        "[ALERT]    (7) : config : Fatal errors found in configuration.\n"
-    )
-    assert refusals("haproxy", said) == (
-        Refusal("unknown keyword 'balanse'", "/etc/haproxy/haproxy.cfg", 12),
-        Refusal("Fatal errors found in configuration."),
-    )
-    said = "Thu Nov 26 10:00:00 2026: (/etc/keepalived/keepalived.conf: Line 3) Unknown keyword 'prioriti'\n"
-    assert refusals("keepalived", said) == (
-        Refusal("Unknown keyword 'prioriti'", "/etc/keepalived/keepalived.conf", 3),
-    )
-    said = "AH00526: Syntax error on line 3 of /etc/apache2/httpd.conf:\nInvalid command 'Lissten', perhaps\n"
-    (refusal,) = refusals("apache", said)
-    assert (refusal.file, refusal.line) == ("/etc/apache2/httpd.conf", 3)
-    assert "Invalid command 'Lissten'" in refusal.text
-    said = "\ndnsmasq: bad option at line 5 of /etc/dnsmasq.conf\n"
-    assert refusals("dnsmasq", said) == (Refusal("bad option", "/etc/dnsmasq.conf", 5),)
-    assert refusals("haproxy", "[WARNING] (9) : Server b/s is DOWN, reason: Layer4 timeout\n") == ()
+def test_apache_is_ready_when_its_port_answers_whoever_wrote_its_config() -> None:
+    assert program_of(Apache(config="listen 8081\n")).ready == Ready(tcp=8081)
+    assert program_of(Apache(config="Listen *:80\nListen 10.0.0.1:81\n")).ready == Ready(tcp=80)
+    ready = program_of(Apache(config="Listen 10.0.0.1:81\n")).ready
+    assert ready.command == ("apache2", "-t", "-f", "/etc/apache2/httpd.conf")
+
+
+KEEPALIVED = "/etc/keepalived/keepalived.conf"
+HAPROXY = "/etc/haproxy/haproxy.cfg"
+HTTPD = "/etc/apache2/httpd.conf"
+
+
+@pytest.mark.parametrize(
+    ("service", "said", "expected"),
+    [
+        (
+            "haproxy",
+            f"[NOTICE]   (7) : haproxy version is 2.6.12\n"
+            f"[ALERT]    (7) : config : parsing [{HAPROXY}:12] : unknown keyword 'balanse'\n"
+            f"[ALERT]    (7) : config : [{HAPROXY}:13] : 'server b/a' : unknown keyword 'chek'\n"
+            f"[ALERT]    (7) : config : Fatal errors found in configuration.\n",
+            (
+                Refusal("unknown keyword 'balanse'", HAPROXY, 12),
+                Refusal("'server b/a' : unknown keyword 'chek'", HAPROXY, 13),
+            ),
+        ),
+        (
+            "haproxy",
+            "[ALERT]    (7) : config : Fatal errors found in configuration.\n",
+            (Refusal("Fatal errors found in configuration."),),
+        ),
+        ("haproxy", "[WARNING] (9) : Server b/s is DOWN, reason: Layer4 timeout\n", ()),
+        (
+            "keepalived",
+            f"Thu Nov 26 10:00:00 2026: ({KEEPALIVED}: Line 3) Unknown keyword 'prioriti'\n"
+            f"Thu Nov 26 10:00:00 2026: ({KEEPALIVED}: Line 4) WARNING - interface x for instance a doesn't exist\n"
+            "Thu Nov 26 10:00:00 2026: Non-existent interface specified in configuration\n",
+            (
+                Refusal("Unknown keyword 'prioriti'", KEEPALIVED, 3),
+                Refusal("interface x for instance a doesn't exist", KEEPALIVED, 4),
+            ),
+        ),
+        (
+            "keepalived",
+            "Thu Nov 26 10:00:00 2026: There are 2 missing '}'s or extra '{'s\n",
+            (Refusal("There are 2 missing '}'s or extra '{'s"),),
+        ),
+        (
+            "keepalived",
+            f"Thu Nov 26 10:00:00 2026: ({KEEPALIVED}: Line 3) Unknown keyword 'prioriti'\n"
+            "Thu Nov 26 10:00:09 2026: Reloading ...\nThu Nov 26 10:00:09 2026: (vrrpext) Entering BACKUP STATE\n",
+            (),
+        ),
+        (
+            "apache",
+            f"AH00526: Syntax error on line 3 of {HTTPD}:\nInvalid command 'Lissten', perhaps\n",
+            (Refusal("Invalid command 'Lissten', perhaps", HTTPD, 3),),
+        ),
+        (
+            "apache",
+            f"apache2: Syntax error on line 1 of {HTTPD}: Cannot load /x.so into server: /x.so\n",
+            (Refusal("Cannot load /x.so into server: /x.so", HTTPD, 1),),
+        ),
+        (
+            "apache",
+            "AH00558: apache2: Could not reliably determine the server's name\n"
+            "AH00534: apache2: Configuration error: No MPM loaded.\n",
+            (Refusal("No MPM loaded."),),
+        ),
+        (
+            "dnsmasq",
+            "\ndnsmasq: bad option at line 5 of /etc/dnsmasq.conf\n",
+            (Refusal("bad option", "/etc/dnsmasq.conf", 5),),
+        ),
+        ("some", "Syntax error on line 3 of /etc/x:\nwhatever\n", ()),
+    ],
+)  # fmt: skip
+def test_what_daemons_say_against_their_configs_is_found(
+    service: str, said: str, expected: tuple[Refusal, ...]
+) -> None:
+    assert refusals(service, said) == expected
