@@ -70,7 +70,10 @@ class FaultNodes(Protocol):
         ...
 
     def signal_service(self, node: NodeName, service: str, number: signal.Signals) -> None:
-        """Signal all of a service's processes; returns once it shows (gone, or stopped). Raises KernelError."""
+        """Signal all of a service's processes; returns once it shows (gone, stopped). Raises KernelError.
+
+        SIGTERM is only sent: who ends in good order takes time for it.
+        """
         ...
 
     def service_command(self, node: NodeName, service: str) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:

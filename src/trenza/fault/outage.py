@@ -357,12 +357,21 @@ def is_well(watched: Watched, now: float) -> bool:
     return len(recent) >= GOOD_INTERVALS and all(sample.answered_s is not None for sample in recent)
 
 
-def is_settled(probes: Sequence[Watched], events: Sequence[Event], *, now: float, since_s: float, moving: bool) -> bool:
+def is_settled(
+    probes: Sequence[Watched],
+    events: Sequence[Event],
+    *,
+    now: float,
+    since_s: float,
+    moving: bool,
+    unnoticed_s: float = 0,
+) -> bool:
     """Whether an outage is over: every probe is well and has been for a while, and nothing moves that could harm it.
 
-    `moving`: a port still listens or learns, or a balancer is about to change its mind.
+    `moving`: a port still listens or learns, or a balancer is about to change its mind. For `unnoticed_s` after the
+    fault there may be quiet because nobody has noticed it.
     """
-    if moving or now - since_s < QUIET_S:
+    if moving or now - since_s < max(QUIET_S, unnoticed_s):
         return False
     last = max((event.time_s for event in events if event.kind in _MOVING and event.time_s >= since_s), default=since_s)
     if now - last < QUIET_S:

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from trenza.engine.engine import Engine
 from trenza.engine.faults import ActiveFault
 from trenza.errors import KernelError, UsageError
-from trenza.fault.catalogue import Fault
+from trenza.fault.catalogue import Down, Fault
 from trenza.fault.outage import OutageReport, Watched, is_settled, is_well, read_outage
 from trenza.fault.probes import Probe, ProbeKind, parse_probe
 from trenza.fault.reading import duration_s
@@ -24,7 +24,7 @@ from trenza.linux.prober import Prober, Vantage
 from trenza.linux.watch import NetworkWatch
 from trenza.model.event import Event
 from trenza.model.names import NodeName
-from trenza.model.state import Address, IpAddress, State
+from trenza.model.state import Address, Bridge, IpAddress, State
 from trenza.theory import convergence_s
 from trenza.theory.outage import Fate, Prediction, as_declared, predict_outage
 from trenza.wire import Message
@@ -45,6 +45,8 @@ class _Question:
     fault: Fault
     predictions: list[Prediction]
     deadline_s: float
+    unnoticed_s: float
+    """How long after the fault there may be quiet because nobody has noticed it."""
 
 
 class Measuring:
@@ -107,7 +109,8 @@ class Measuring:
         ]
         given = message.get("deadline")
         deadline_s = duration_s(given) if given else _deadline_s(predictions, observed)
-        return _Question(probes, vantages, sources, addresses, fault, predictions, deadline_s)
+        unnoticed_s = _unnoticed_s(fault, predictions, observed)
+        return _Question(probes, vantages, sources, addresses, fault, predictions, deadline_s, unnoticed_s)
 
     def _address(self, probe: Probe, observed: State) -> IpAddress:
         """Where a probe goes: its address, or a node's first one."""
@@ -207,7 +210,10 @@ class Measuring:
         while time.monotonic() < until and not connection.closed.is_set():
             await asyncio.sleep(_LOOK_EVERY_S)
             moving = self._moving()
-            if is_settled(prober.watched(), events, now=time.time(), since_s=active.since_s, moving=moving):
+            if is_settled(
+                prober.watched(), events, now=time.time(), since_s=active.since_s, moving=moving,
+                unnoticed_s=question.unnoticed_s,
+            ):  # fmt: skip
                 return True
         return False
 
@@ -223,6 +229,16 @@ def _why(watched: Watched) -> str:
     if not good:
         return f"never succeeded ({lost[-1].note if lost else 'no answer'})"
     return f"{len(lost)} of {len(watched.samples)} lost ({lost[-1].note})" if lost else "answers come too late"
+
+
+def _unnoticed_s(fault: Fault, predictions: Sequence[Prediction], observed: State) -> float:
+    """What theory says must pass before it shows; and of a bridge that is down in silence, until it is forgotten."""
+    bounds = [one.low_s for one in predictions if one.fate is Fate.OUTAGE]
+    if isinstance(fault, Down):
+        bounds += [
+            thing.max_age_s + thing.hello_time_s for thing in observed if isinstance(thing, Bridge) and thing.stp
+        ]
+    return max(bounds, default=0.0)
 
 
 def _deadline_s(predictions: Sequence[Prediction], observed: State) -> float:

@@ -18,7 +18,6 @@ PROGRAMS = {"apache": "apache2", "syslog": "busybox"}
 """Programs of services that are not called like them."""
 
 _SHOWS_WITHIN_S = 3.0
-_TERM_WITHIN_S = 10.0
 
 
 class FaultyNodes:
@@ -34,8 +33,11 @@ class FaultyNodes:
         handle = self._nodes.alive().get(node)
         if handle is None or handle.pid is None:
             return []
+        declared = self._nodes.services_of(node)
+        mine = {one.pid for service in declared for one in self._processes(node, service)}
         services = {program: service for service, program in PROGRAMS.items()}
-        return sorted({services.get(one.name, one.name) for one in own_processes(handle.pid)})
+        others = {services.get(one.name, one.name) for one in own_processes(handle.pid) if one.pid not in mine}
+        return sorted({*declared, *others})
 
     def service_pids(self, node: NodeName, service: str) -> Sequence[int]:
         return [one.pid for one in self._processes(node, service)]
@@ -45,18 +47,23 @@ class FaultyNodes:
         if handle is None or handle.pid is None:
             return []
         declared = self._nodes.pid_of_service(node, service)
-        return of_service(handle.pid, PROGRAMS.get(service, service), declared)
+        found = of_service(handle.pid, PROGRAMS.get(service, service), declared)
+        if declared is not None:
+            return found
+        # One that was started by hand is no declared service that happens to run the same program.
+        others = {self._nodes.pid_of_service(node, name) for name in self._nodes.services_of(node)}
+        return [one for one in found if one.session not in others]
 
     def signal_service(self, node: NodeName, service: str, number: signal.Signals) -> None:
-        until = time.monotonic() + (_TERM_WITHIN_S if number is signal.SIGTERM else _SHOWS_WITHIN_S)
+        until = time.monotonic() + _SHOWS_WITHIN_S
         signalled: set[int] = set()
         while True:
             there = self._processes(node, service)
             new = {one.pid for one in there} - signalled  # children that were born meanwhile
             signal_all(new, number)
             signalled |= new
-            if not new and _shows(there, number):
-                return
+            if number is signal.SIGTERM or (not new and _shows(there, number)):
+                return  # whoever is asked to end takes its time, and the network shall be watched meanwhile
             if time.monotonic() > until:
                 raise KernelError(f"{service} of {node} did not take {number.name}")
             time.sleep(0.002)  # a stopped or ended process of somebody else's tells nobody

@@ -48,7 +48,8 @@ class Impairments:
             self._run(netns, "nft", f"add table netdev {_TABLE}")
             hook = f'{{ type filter hook egress device "{nic}" priority 0; }}'
             self._run(netns, "nft", f"add chain netdev {chain} {hook}")
-            share = f"numgen random mod 10000 < {how.loss * 10000:.0f}"
+            lost = round(how.loss * 10000)
+            share = f"numgen random mod 10000 < {lost}" if lost < 10000 else ""
             self._run(netns, "nft", f"flush chain netdev {chain}; add rule netdev {chain} {share} drop")
 
     def require(self, how: Impairment) -> None:

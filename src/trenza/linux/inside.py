@@ -379,6 +379,10 @@ class SandboxNodes:
         started = self._started.get((process.node, process.name))
         return None if started is None or _began(started.pid) != started.began else started.pid
 
+    def services_of(self, node: NodeName) -> list[str]:
+        """The names of a node's declared processes that live."""
+        return [name for place, name in self._started if place == node and self.pid_of_service(node, name) is not None]
+
     def pid_of_service(self, node: NodeName, name: str) -> int | None:
         """The pid in the sandbox of the declared process of that name, if it lives."""
         started = self._started.get((node, name))
