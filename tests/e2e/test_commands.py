@@ -368,15 +368,6 @@ def test_the_python_api(cli: Cli) -> None:
     assert cli.ok("ls") == "no lab is running\n"
 
 
-def test_nat_and_dhcp_are_named_as_what_cannot_be_built(cli: Cli) -> None:
-    text = "lab: out\nhosts:\n  h1: {nics: {a: {to: nat}}}\n  h2: {nics: {b: {to: h3.c, dhcp: true}}}\n"
-    result = cli("up", cli.lab(text + "  h3: {nics: {c: {}}}\n"))
-    assert result.returncode == 2
-    assert "h1.a" in result.stderr
-    assert "h2.b" in result.stderr
-    assert "running" in cli.ok("ls")
-
-
 def test_a_changed_hostname_is_changed_in_place(cli: Cli) -> None:
     cli.ok("up", cli.lab("lab: named\nhosts: {h1: {hostname: uno}}\n"))
     cli.types("h1", "sleep 1000 >/dev/null 2>&1 &")

@@ -117,7 +117,8 @@ def test_without_consent_nothing_is_built_and_it_is_said_what_it_would_allow(cli
 
 def test_every_nic_that_goes_out_has_a_network_of_its_own_with_leases(cli: Cli) -> None:
     """As the sheet has it: the NAT interface of a machine in a bridge, containers there asking for leases."""
-    cli.ok("up", cli.lab(LAB.format(lab="leasing")), "--allow-nat")
+    out = cli.ok("up", cli.lab(LAB.format(lab="leasing")), "--allow-nat")
+    assert "its uplinks (to: nat) may reach public addresses\n" in out
     assert leases(cli, "c1", "c2", "vm2") == {"c1": ["10.0.2.15/24"], "c2": [], "vm2": ["10.0.2.15/24"]}
     cli.types("c2", "udhcpc -i eth0 -q -n")
     assert leases(cli, "c1", "c2") == {"c1": ["10.0.2.15/24"], "c2": ["10.0.2.16/24"]}
@@ -132,6 +133,7 @@ def test_every_nic_that_goes_out_has_a_network_of_its_own_with_leases(cli: Cli) 
     nodes = [node["name"] for node in cli.json("show")["nodes"]]
     assert nodes == ["vm1", "vm1/c1", "vm1/c2", "vm2"]
     assert cli("exec", "nat:vm2:eth0", "--", "true").returncode == 2
+    assert "nat:" not in cli.ok("events", "--kind", "link,address,route") + cli.ok("show") + cli.ok("show", "vm2")
     assert "nat:" not in cli.ok("show", "links") + cli.ok("show", "fdb") + cli.ok("show", "stp")
     assert cli.types("vm2", "nft list ruleset") == "", "its filter is out of reach"
 

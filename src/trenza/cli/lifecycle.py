@@ -24,6 +24,14 @@ _COUNTED = {
 """How many of each there are: one and several, in English and in Spanish."""
 
 
+_REACHED = {
+    "internet": ("public addresses", "direcciones públicas"),
+    "private": ("private networks", "redes privadas"),
+    "loopback": ("this machine's localhost at 10.0.2.2", "el localhost de esta máquina en 10.0.2.2"),
+}
+"""What may be allowed to uplinks, in English and Spanish."""
+
+
 # ---------------------------------------------------------------- up
 def _add_choices(parser: argparse.ArgumentParser) -> None:
     how = parser.add_mutually_exclusive_group()
@@ -229,6 +237,9 @@ def _report_up(arguments: argparse.Namespace, name: str, result: dict[str, Any],
     if result["converges_s"] and result["fresh"] and "silent_pairs" not in result:
         put(tr(f"  the spanning tree converges in about {result['converges_s']:g} s (2 × forward delay)",
                f"  el árbol converge en unos {result['converges_s']:g} s (2 × forward delay)"))  # fmt: skip
+    if result["nat"] and result["fresh"]:
+        reached = ", ".join(tr(*_REACHED[grant]) for grant in result["nat"])
+        put(tr(f"  its uplinks (to: nat) may reach {reached}", f"  sus salidas (to: nat) pueden llegar a {reached}"))
     if result["fresh"]:
         _say_next(name, result)
     elif result["mode"] != "full" and not _is_chosen(arguments):

@@ -205,6 +205,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         containers=_INTEGER,
         switches=_INTEGER,
         nodes=_TEXTS,
+        nat=_TEXTS,
         converges_s=_NUMBER,
         unready=_array(
             _object(

@@ -166,10 +166,12 @@ def up(
     variants: Sequence[str] = (),
     name: str | None = None,
     wait: bool = False,
+    nat: Sequence[str] = (),
 ) -> RunningLab:
     """Bring a lab up: a file, a directory, or a shipped lab's name.
 
     `name` runs it under another name; `wait` returns only when every pair that can talk has exchanged a packet.
+    `nat` is what `to: nat` may reach: "internet", "private", "loopback"; a lab that wants it without is refused.
     Raises LabFileError's remote form, MachineError or another TrenzaError; nothing is left then.
     """
     lab_file = get_lab_file(os.fspath(lab))
@@ -188,5 +190,6 @@ def up(
         "parameters": dict(parameters or {}),
         "variants": list(variants),
         "wait": wait,
+        "nat": list(nat),
     }
     return RunningLab(check_name(chosen), session.up(chosen, request, lab_file.directory))

@@ -39,7 +39,7 @@ from trenza.linux.inside import MAX_PLACED_BYTES, SandboxNodes
 from trenza.linux.kernel import LinuxKernel
 from trenza.linux.netns import Home
 from trenza.linux.probes import Pair, unanswered
-from trenza.model.names import NodeName
+from trenza.model.names import NodeName, is_uplink
 from trenza.model.state import NodeKind, Process, State
 from trenza.plan.explain import explain, explain_left_alone
 from trenza.plan.operations import Change, Create, Remove
@@ -159,6 +159,8 @@ class Keeper:
     def _hear(self) -> None:
         """What the kernel tells goes to the journal."""
         for change in self._changes.read():
+            if is_uplink(change.node):
+                continue
             self.journal.say(change.kind, change.node, change.text, **{**change.fields, "nic": change.nic})
             self.witness.hear(change)
 
@@ -306,6 +308,7 @@ class Keeper:
             "nodes": [name for name in self.engine.names() if name in wanted.nodes][:50],
             "mode": self.engine.record.mode.value,
             "until": self.engine.record.until,
+            "nat": self.engine.record.nat if kinds.count(NodeKind.UPLINK) else [],
             "converges_s": convergence_s(wanted),
             "unready": [one.as_json() for one in unready],
             "seconds": time.monotonic() - began,

@@ -27,7 +27,8 @@ hosts:
 - **Names.** A node is `host/container`, or its bare name where that is unique; an interface is `NODE.NIC`. Interface
   names have at most 15 bytes.
 - **Plugs.** `to:` names a switch, a cable, a bridge of the same host, `host` (a veth that ends in the host itself),
-  another NIC (`host2.eth1`, an implicit cable), or `nat`. It is looked up in the same host first, then in the lab.
+  another NIC (`host2.eth1`, an implicit cable), or `nat` ([a way out](uplink.md), where the
+  person who runs the lab allows it). It is looked up in the same host first, then in the lab.
   A cable has two ends. A NIC that is named below `cables:` needs no `to:`.
 - **Far ends.** The far end of a veth into a bridge, a switch or the host is called `CONTAINER-NIC` (shortened to 15
   bytes), or what `peer:` says; at the end of a cable, as the cable. A switch may name cables among its `ports`.
