@@ -1,7 +1,8 @@
 """Predictions from a State: who shares a segment, which way a packet takes, how long a network takes to converge.
 
 Pure; linear to prepare and cheap to ask. `Network(state)` answers many questions about one state; the functions here
-answer one. What does not belong here: anything observed.
+answer one. Spanning trees, ways of frames, MTUs, masters of virtual routers and outages have modules of their own. What
+does not belong here: anything observed, but for port numbers, which no state tells.
 """
 
 from __future__ import annotations

@@ -29,6 +29,8 @@ from trenza.theory.vrrp import Member, VirtualRouter, is_virtual, virtual_router
 
 CARRIER_S = 1.0
 """The kernel tells of a lost carrier within a second (net/core/link_watch.c)."""
+HOLD_S = 1.0
+"""The least time between two BPDUs of a port (BR_HOLD_TIME, net/bridge/br_private_stp.h)."""
 REACHABLE_S = (15.0, 45.0)
 """How long Linux believes a neighbour: base_reachable_time of 30 s, halved to one and a half at random."""
 PROBING_S = 5.0 + 3 * 1.0
@@ -258,7 +260,7 @@ class _Fault:
             said = after.ports[port]
             bridge = after.bridges[Interface(port.node, said.bridge)]
             if bridge.stp:
-                yield _stp_part(said, bridge, before, after)
+                yield stp_part(said, bridge, before, after)
 
     def _failover(self, old: NodeName, new: NodeName) -> tuple[Part, ...]:
         """The wait for the backup that wins, if the old master is not there to serve until then."""
@@ -388,7 +390,8 @@ def _vrrp_part(winner: Member) -> Part:
     )  # fmt: skip
 
 
-def _stp_part(said: PortPrediction, bridge: BridgePrediction, before: SpanningTrees, after: SpanningTrees) -> Part:
+def stp_part(said: PortPrediction, bridge: BridgePrediction, before: SpanningTrees, after: SpanningTrees) -> Part:
+    """The wait of a port that did not forward before and does after."""
     was = before.bridges.get(bridge.interface)
     delay_s, hello_s, age_s = bridge.forward_delay_s, bridge.hello_time_s, bridge.max_age_s
     if was is not None and was.stp and was.up:  # the times that the port goes by until it hears of others
@@ -399,8 +402,31 @@ def _stp_part(said: PortPrediction, bridge: BridgePrediction, before: SpanningTr
         formula = f"2 × forward delay = {2 * delay_s:g} s"
         return Part(Cause.STP_DIRECT, 2 * delay_s, low_s, high_s + hello_s + CARRIER_S, *where, formula)
     formula = f"max age + 2 × forward delay = {age_s + 2 * delay_s:g} s"
-    low_s += max(age_s - hello_s, 0)
+    low_s += max(age_s - hello_s - _late_s(said.interface, bridge.interface, before), 0)
     return Part(Cause.STP_INDIRECT, age_s + 2 * delay_s, low_s, high_s + age_s + hello_s, *where, formula)
+
+
+def _late_s(port: Interface, bridge: Interface, before: SpanningTrees) -> float:
+    """How old the root's news may be when they come to a bridge, which then forgets them sooner.
+
+    A bridge relays a hello at once, but never two within a second (BR_HOLD_TIME): hellos that come every second wait
+    up to one at each bridge on their way.
+    """
+    was = before.bridges.get(bridge)
+    if was is None or was.hello_time_s > HOLD_S:
+        return 0
+    ports = [port] if was.root_port is None else [port, Interface(bridge.node, was.root_port)]
+    by_id = {one.bridge_id: one for one in before.bridges.values()}
+    relays = 0
+    for one in ports:
+        said = before.ports.get(one)
+        at = None if said is None else by_id.get(said.designated_bridge)
+        count = 0
+        while at is not None and at.root_port is not None and count < len(by_id):
+            count += 1
+            at = by_id.get(before.ports[Interface(at.interface.node, at.root_port)].designated_bridge)
+        relays = max(relays, count)
+    return relays * HOLD_S
 
 
 def notices_at_once(said: PortPrediction, before: SpanningTrees, after: SpanningTrees) -> bool:

@@ -1,4 +1,4 @@
-"""What theory says, in sentences for a student, English and Spanish."""
+"""What theory says of spanning trees, in sentences for a student, English and Spanish."""
 
 from __future__ import annotations
 

@@ -6,12 +6,16 @@ import os
 import random
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 import pytest
 from bridges import disagreements, guessed_wrong, random_bridges
-from grounds import Ground, ground
+from grounds import Ground, ground, nic
 
-from trenza.model.state import State
+from trenza.model.names import Interface
+from trenza.model.state import State, Veth
+from trenza.theory.outage import Part, stp_part
+from trenza.theory.spanning_tree import spanning_trees
 
 pytestmark = pytest.mark.kernel
 
@@ -37,3 +41,71 @@ def test_random_bridges_settle_to_what_theory_says(batch: int) -> None:
             time.sleep(0.1)
         for number, there, state in waiting:
             pytest.fail(f"network {number}:\n" + "\n".join(disagreements(there, state)))
+
+
+@pytest.mark.skipif(not SOAK, reason="a random part of the soak: twenty seconds a batch")
+@pytest.mark.parametrize("batch", range(20))
+def test_after_a_random_cut_ports_forward_when_theory_says(batch: int) -> None:
+    seed = int(os.environ.get("TRENZA_SEED") or random.SystemRandom().randrange(1 << 32))
+    print(f"TRENZA_SEED={seed}, batch {batch}")
+    chance = random.Random(seed)
+    with ExitStack() as stack:
+        there = [stack.enter_context(ground()) for _ in range(12)]
+        states = [one.become(random_bridges(seed + number)) for number, one in enumerate(there)]
+        deadline = time.monotonic() + DEADLINE_S
+        while any(disagreements(*one) for one in zip(there, states, strict=True)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(chance.random())  # hellos have any phase
+        watched = [cut(one, state, chance) for one, state in zip(there, states, strict=True)]
+        deadline = time.monotonic() + DEADLINE_S
+        while time.monotonic() < deadline and not all(one.done() for one in watched):
+            for one in watched:
+                one.look()
+            time.sleep(0.05)
+        wrong = [line for number, one in enumerate(watched) for line in one.wrong(seed + number)]
+        assert not wrong, "\n".join(wrong)
+
+
+@dataclass
+class Watched:
+    """Ports that are to forward after a fault, each with what theory says of its wait, and when they did."""
+
+    there: Ground
+    cable: Veth
+    begun: float
+    waits: dict[Interface, Part]
+    forwarded: dict[Interface, float]
+
+    def look(self) -> None:
+        now = time.monotonic()
+        for port in self.there.kernel.measure().ports:
+            if port.interface in self.waits and port.state == "forwarding":
+                self.forwarded.setdefault(port.interface, now - self.begun)
+
+    def done(self) -> bool:
+        return self.waits.keys() == self.forwarded.keys()
+
+    def wrong(self, seed: int) -> list[str]:
+        return [
+            f"network {seed}: {port} after {self.forwarded.get(port)} s, theory {part.low_s} to {part.high_s} s, "
+            f"{part.formula}, cut {' '.join(self.cable.key)}"
+            for port, part in self.waits.items()
+            if not part.low_s - 0.5 <= self.forwarded.get(port, 1000) <= part.high_s + 1
+        ]
+
+
+def cut(there: Ground, state: State, chance: random.Random) -> Watched:
+    """Pull a random cable."""
+    ports = there.kernel.measure().ports
+    cables = [one for one in state if isinstance(one, Veth) and one.a.up and one.b.up]
+    cable = chance.choice(sorted(cables, key=lambda one: one.key))
+    begun = time.monotonic()
+    for end in cable.ends:
+        there.run(end.interface.node, f"ip link set {end.interface.nic} down")
+    before, after = spanning_trees(state, ports), spanning_trees(there.kernel.observe(state), ports)
+    waits = {
+        port.interface: stp_part(port, after.bridges[nic(port.interface.node, port.bridge)], before, after)
+        for port in after.ports.values()
+        if after.forwards(port.interface) and not before.forwards(port.interface)
+    }
+    return Watched(there, cable, begun, waits, {})
