@@ -454,8 +454,16 @@ def _is_disabled(trees: SpanningTrees, port: Interface) -> bool:
 
 
 def _next_root_port(was: BridgePrediction, after: SpanningTrees) -> Interface | None:
-    """What a bridge takes for its root port when it loses the one it has: the best that its other ports have heard."""
-    heard = [port for port in was.ports if port.role == "alternate" and not _is_disabled(after, port.interface)]
+    """What a bridge takes for its root port when it loses the one it has: the best that its other ports have heard.
+
+    A backup port has heard the bridge's own offer, made with the root port that is lost: Linux believes it until max age
+    (net/bridge/br_stp.c, br_should_become_root_port), and a cable from a bridge to itself so delays what is direct else.
+    """
+    heard = [
+        port
+        for port in was.ports
+        if port.role in ("alternate", "backup") and not _is_disabled(after, port.interface)
+    ]  # fmt: skip
     best = min(
         heard,
         key=lambda port: (

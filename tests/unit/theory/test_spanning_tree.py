@@ -25,6 +25,7 @@ from trenza.model.state import (
     Vxlan,
     veth,
 )
+from trenza.theory.outage import notices_at_once
 from trenza.theory.spanning_tree import SpanningTrees, Tie, spanning_trees
 from trenza.theory.words import port_text, tie_text
 
@@ -164,6 +165,16 @@ def test_two_ports_that_hear_the_same_offer_are_told_apart_by_their_own_ids() ->
     reason = trees.ports[at("b.x")].for_root
     assert reason is not None
     assert reason.tie is Tie.OWN_PORT
+
+
+def test_a_bridge_believes_its_own_old_offer_that_a_loop_of_its_own_brings_back() -> None:
+    """It takes the backup port for the way to the root, instead of the alternate one, until max age."""
+    made = [*bridges("a", "b"), cable("b.x", "a.x"), cable("b.y", "a.y", cost=100)]
+    for loop, direct in (((), True), ((cable("b.v", "b.w"),), False)):
+        state = State.of([*made, *loop])
+        before, after = spanning_trees(state), spanning_trees(without(state, "a.x", "b.x"))
+        assert after.ports[at("b.y")].role == "root"
+        assert notices_at_once(after.ports[at("b.y")], before, after) is direct
 
 
 def test_ports_without_carrier_and_ports_of_a_bridge_that_is_down_are_disabled() -> None:
