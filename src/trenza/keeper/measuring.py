@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from trenza.engine.engine import Engine
 from trenza.engine.faults import ActiveFault
 from trenza.errors import KernelError, UsageError
-from trenza.fault.catalogue import Down, Fault
+from trenza.fault.catalogue import Down, Fault, Impair, Pause
 from trenza.fault.outage import OutageReport, Watched, is_settled, is_well, read_outage
 from trenza.fault.probes import Probe, ProbeKind, parse_probe
 from trenza.fault.reading import duration_s
@@ -43,7 +43,7 @@ class _Question:
     sources: list[NodeName]
     addresses: list[IpAddress]
     fault: Fault
-    predictions: list[Prediction]
+    predictions: list[Prediction | None]
     deadline_s: float
     unnoticed_s: float
     """How long after the fault there may be quiet because nobody has noticed it."""
@@ -103,10 +103,12 @@ class Measuring:
             for probe, source, address in zip(probes, sources, addresses, strict=True)
         ]
         after = self._engine.after(fault, observed)
-        predictions = [
+        predictions: list[Prediction | None] = [
             predict_outage(observed, after, source, address, http=probe.kind is ProbeKind.HTTP)
             for probe, source, address in zip(probes, sources, addresses, strict=True)
         ]
+        if isinstance(fault, Pause | Impair):
+            predictions = [None] * len(probes)  # a state does not say who is slow, or takes connections and is silent
         given = message.get("deadline")
         deadline_s = duration_s(given) if given else _deadline_s(predictions, observed)
         unnoticed_s = _unnoticed_s(fault, predictions, observed)
@@ -231,9 +233,9 @@ def _why(watched: Watched) -> str:
     return f"{len(lost)} of {len(watched.samples)} lost ({lost[-1].note})" if lost else "answers come too late"
 
 
-def _unnoticed_s(fault: Fault, predictions: Sequence[Prediction], observed: State) -> float:
+def _unnoticed_s(fault: Fault, predictions: Sequence[Prediction | None], observed: State) -> float:
     """What theory says must pass before it shows; and of a bridge that is down in silence, until it is forgotten."""
-    bounds = [one.low_s for one in predictions if one.fate is Fate.OUTAGE]
+    bounds = [one.low_s for one in predictions if one is not None and one.fate is Fate.OUTAGE]
     if isinstance(fault, Down):
         bounds += [
             thing.max_age_s + thing.hello_time_s for thing in observed if isinstance(thing, Bridge) and thing.stp
@@ -241,7 +243,7 @@ def _unnoticed_s(fault: Fault, predictions: Sequence[Prediction], observed: Stat
     return max(bounds, default=0.0)
 
 
-def _deadline_s(predictions: Sequence[Prediction], observed: State) -> float:
+def _deadline_s(predictions: Sequence[Prediction | None], observed: State) -> float:
     """Twice theory's bound and ten seconds."""
-    bounds = [one.high_s for one in predictions if one.fate is Fate.OUTAGE]
+    bounds = [one.high_s for one in predictions if one is not None and one.fate is Fate.OUTAGE]
     return 2 * max([*bounds, 2 * convergence_s(observed)]) + _SLACK_S

@@ -274,7 +274,7 @@ def test_a_pulled_cable_a_new_address_and_a_new_link_are_heard() -> None:
             ("h0", "link", "q is there"),
             ("h0", "address", "lo has 10.5.0.1/24"),
             ("lan", "link", "h0-eth0: no carrier"),
-            ("lan", "port", "h0-eth0 of lan is disabled"),
+            ("lan", "stp", "h0-eth0 of lan is disabled"),
         }
         while not expected <= texts and time.monotonic() < deadline:
             select.select([watch], [], [], 0.5)

@@ -246,8 +246,8 @@ def test_a_server_that_cannot_be_reached_is_tried_until_its_checks_have_failed()
     state = practica6()
     found = predict_outage(state, without(state, "vm1/serv1.eth0"), USER, VIP, http=True)
     assert causes(found) == ["health-check"]
-    assert found.parts[0].formula == "fall × inter = 3 × 2 s = 6 s"
-    assert (found.low_s, found.high_s) == (4, 8)
+    assert found.parts[0].formula == "fall × (inter + its timeout) = 3 × 2 × 2 s = 12 s"
+    assert (found.low_s, found.high_s) == (10, 12)
     assert Note.SOME_REQUESTS in found.notes
 
 
@@ -256,7 +256,16 @@ def test_a_cut_that_a_ping_does_not_notice_costs_requests_until_the_checks_do() 
     assert predicted("cut w4").fate is Fate.UNHARMED
     found = predicted("cut w4", http=True)
     assert causes(found) == ["health-check"]
-    assert (found.parts[0].seconds, found.low_s, found.high_s) == (6, 4, 8)
+    assert (found.parts[0].seconds, found.low_s, found.high_s) == (12, 8, 11)
+    assert Note.SOME_REQUESTS in found.notes
+
+
+def test_a_server_whose_process_has_gone_refuses_and_is_given_up_sooner() -> None:
+    state = State.of([*practica6(), Process(NodeName("vm1/serv1"), "apache", ("apache2",))])
+    found = predict_outage(state, killed(state, "vm1/serv1", "apache"), USER, VIP, http=True)
+    assert causes(found) == ["health-check"]
+    assert found.parts[0].formula == "fall × inter = 3 × 2 s = 6 s"
+    assert (found.low_s, found.high_s) == (4, 6)
     assert Note.SOME_REQUESTS in found.notes
 
 
