@@ -103,8 +103,8 @@ def test_an_outage_is_put_down_to_its_layers_told_and_drawn(cli: Cli) -> None:
     brought_up(cli, "told", "--profile", "fast", "--with", "garp-refresh")
     drawing = cli.directory / "outage.svg"
     out = cli.ok(
-        "--lang", "es", "outage", "--fault", "down vswout1", "--probe", f"ping user -> {VIRTUAL}", "--svg", str(drawing),
-        timeout_s=120,
+        "--lang", "es", "outage", "--fault", "down vswout1", "--probe", f"ping user -> {VIRTUAL}",
+        "--svg", str(drawing), timeout_s=120,
     )  # fmt: skip
     assert "corte por down vm1.vswout1" in out
     assert "VRRP          hasta que vm2/bal2: vrrpext: MASTER" in out

@@ -188,7 +188,9 @@ class Measuring:
             now = time.monotonic()
             watched = prober.watched()
             ill = [one for one in watched if not is_well(one, time.time())]
-            well_since = None if ill else (well_since or now)
+            # A server that is down already would not be missed; one that stays down is not waited for for ever.
+            ready = not self._moving() and (self._witness.all_up or now > until - limit_s / 2)
+            well_since = None if ill or not ready else (well_since or now)
             if well_since is not None and now - well_since >= _BASELINE_S:
                 self._known = self._neighbours_now(question)
                 return

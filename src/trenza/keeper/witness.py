@@ -159,6 +159,11 @@ class Witness:
         """Whether no balancer that was asked is about to change its mind about a server."""
         return all(state.is_settled for states in self._servers.values() for state in states.values())
 
+    @property
+    def all_up(self) -> bool:
+        """Whether every server of every balancer that was asked is up."""
+        return all(state.is_up for states in self._servers.values() for state in states.values())
+
 
 def _tree_changes(
     old: BridgeMeasure | None, new: BridgeMeasure, names: Mapping[str, str]
