@@ -103,9 +103,11 @@ _REFUSALS = {
     "haproxy": re.compile(r"\[ALERT\].*?: config : (?:.*?\[(?P<file>/[^]:]+):(?P<line>\d+)\] ?:? ?)?(?P<text>.+)"),
     # Thu Nov 26 … 2026: (/etc/keepalived/keepalived.conf: Line 3) Unknown keyword 'foo'
     # Thu Nov 26 … 2026: There are 2 missing '}'s or extra '{'s
+    # Thu Nov 26 … 2026: Unsafe permissions found for script '/usr/bin/killall' - disabling.
     "keepalived": re.compile(
-        r"(?:^|: )(?:\((?P<file>/[^:)]+): Line (?P<line>\d+)\) (?:WARNING - )?)?"
-        r"(?P<text>(?(file).+|(?:There are \d+ missing .+|\(\S+\) the virtual router id must be set)))"
+        r"(?:^|: )(?:\((?P<file>/[^:)]+): Line (?P<line>\d+)\) (?:WARNING - )?)?(?P<text>(?(file).+|(?:"
+        r"There are \d+ missing .+|Unsafe permissions found for script .+ - disabling\.|"
+        r"\(\S+\) the virtual router id must be set)))"
     ),
     # AH00526: Syntax error on line 3 of /etc/apache2/httpd.conf:\nInvalid command 'X'…
     # AH00534: apache2: Configuration error: No MPM loaded.

@@ -39,7 +39,9 @@ def config_text(options: Keepalived) -> str:
     """The config file."""
     if options.config is not None:
         return options.config
-    defaults = ["    enable_script_security", "    script_user root"] if options.scripts else []
+    # Not enable_script_security: it wants scripts of root's, and a node's /usr belongs to the machine's root, who is
+    # nobody there; keepalived then ignores the script.
+    defaults = ["    script_user root"] if options.scripts else []
     if options.vrrp_startup_delay is not None:
         defaults.append(f"    vrrp_startup_delay {options.vrrp_startup_delay:g}")
     parts = [_block("global_defs", defaults)] if defaults else []

@@ -171,6 +171,11 @@ HTTPD = "/etc/apache2/httpd.conf"
         ),
         (
             "keepalived",
+            "Thu Nov 26 10:00:00 2026: Unsafe permissions found for script '/usr/bin/killall' - disabling.\n",
+            (Refusal("Unsafe permissions found for script '/usr/bin/killall' - disabling."),),
+        ),
+        (
+            "keepalived",
             f"Thu Nov 26 10:00:00 2026: ({KEEPALIVED}: Line 3) Unknown keyword 'prioriti'\n"
             "Thu Nov 26 10:00:09 2026: Reloading ...\nThu Nov 26 10:00:09 2026: (vrrpext) Entering BACKUP STATE\n",
             (),
