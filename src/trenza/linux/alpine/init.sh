@@ -12,7 +12,7 @@ keepalived)
 	;;
 haproxy)
 	config=/etc/haproxy/haproxy.cfg output=/var/log/haproxy.log
-	check() { haproxy -c -q -f "$config"; }
+	check() { said=$(haproxy -c -f "$config" 2>&1) || { echo "$said" >&2 && false; }; }
 	launch() { haproxy -W -D -S /run/haproxy-master.sock -p /run/haproxy.pid -f "$config"; }
 	;;
 apache2)
