@@ -30,6 +30,7 @@ _OTHER_WORDS = {
 def configure_show(parser: argparse.ArgumentParser) -> None:
     action = parser.add_argument("words", metavar="WHAT|NODE", nargs="*", help=f"{', '.join(WHAT)}; or nodes by name")
     action.completer = lambda **given: [*WHAT, *complete_nodes(**given)]  # type: ignore[attr-defined]
+    parser.add_argument("--config", action="store_true", help="the config files of services, as the nodes have them")
     add_lab(parser)
     add_format(parser)
 
@@ -44,6 +45,8 @@ def run_show(arguments: argparse.Namespace) -> int:
             lab = word
         else:
             nodes.append(word.partition(".")[0])  # an interface is shown with its node
+    if arguments.config:
+        what = "configs"
     lab = get_running(lab)
     try:
         shown = ask(lab, {"verb": "show", "what": what, "nodes": nodes})
@@ -151,8 +154,21 @@ def _stp_table(bridges: Sequence[Data]) -> str:
     return stp_text(bridges)
 
 
+def _configs_text(configs: Sequence[Data]) -> str:
+    if not configs:
+        return tr("no service with a config file", "ningún servicio con fichero de configuración")
+    parts = []
+    for one in configs:
+        changed = tr(", changed by hand", ", cambiado a mano") if one["changed"] else ""
+        head = f"# {one['node']}: {one['path']} ({one['service']}{changed})"
+        missing = tr("# it is not there", "# no está")
+        parts.append(f"{head}\n{missing if one['text'] is None else one['text'].rstrip()}")
+    return "\n\n".join(parts)
+
+
 _SHOWERS: dict[str, Callable[[list[Data]], str]] = {
     "nodes": _nodes_table,
+    "configs": _configs_text,
     "links": _links_table,
     "addresses": _rows(["NODE", "NIC", "ADDRESS", "SCOPE", "ORIGIN"], ["node", "nic", "address", "scope", "origin"]),
     "routes": _rows(

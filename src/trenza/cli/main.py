@@ -42,6 +42,7 @@ VERBS = {
     "restart": Verb("inside", "stop and start a node", "para y arranca un nodo"),
     "rm": Verb("inside", "stop a node and delete its files", "para un nodo y borra sus ficheros"),
     "history": Verb("inside", "what was typed in the nodes' shells", "lo tecleado en las shells"),
+    "logs": Verb("logs", "what services write, and go on writing (-f)", "lo que escriben los servicios"),
     "events": Verb("look", "what happened, and what happens (-f)", "lo que pasó, y lo que pasa (-f)"),
     "fault": Verb(
         "breaking", "break something: a cable, a switch, a daemon", "avería algo: un cable, un puente, un demonio"

@@ -153,6 +153,7 @@ _FORWARD = _object(
     connections=_INTEGER,
 )  # fmt: skip
 _SHOWN = {
+    "configs": _array(_object(node=_TEXT, service=_TEXT, path=_TEXT, text=_TEXT_OR_NULL, changed={"type": "boolean"})),
     "nodes": _array(_NODE),
     "services": _array(_SERVICE),
     "links": _array({**_NIC, "properties": {"node": _TEXT, **_NIC["properties"]}}),

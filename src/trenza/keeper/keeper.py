@@ -25,6 +25,7 @@ from trenza.keeper.commands import Commands
 from trenza.keeper.connection import Connection, problem_as_json
 from trenza.keeper.door import Doors
 from trenza.keeper.forwarding import Forwarding
+from trenza.keeper.logs import Logs
 from trenza.keeper.measuring import Measuring
 from trenza.keeper.sessions import Sessions
 from trenza.keeper.showing import show
@@ -85,6 +86,7 @@ class Keeper:
         self.commands = Commands(self.engine, self.sessions)
         self.supervisor = Supervisor(self.engine, self.nodes, self.home, self.commands.run_quietly)
         self.doors = Doors(self.nodes, self._serve_door)
+        self.logs = Logs(self.engine, self.nodes)
         self.witness = Witness(self.engine, self.nodes)
         self.breaking = Breaking(self.engine, self._busy, self._attend)
         self.measuring = Measuring(
@@ -109,6 +111,7 @@ class Keeper:
             "put": self._put,
             "events": self._events,
             "history": self._history,
+            "logs": self.logs.logs,
             "capture": self._capture,
             "graph": self._graph,
             "fault": self.breaking.fault,

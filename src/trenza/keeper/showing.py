@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from trenza.engine.engine import Engine
 from trenza.engine.view import (
     addresses_view,
@@ -16,7 +18,8 @@ from trenza.engine.view import (
 from trenza.errors import UsageError
 from trenza.keeper.breaking import fault_view
 from trenza.linux.inside import SandboxNodes
-from trenza.model.state import Process
+from trenza.model.state import File, Process, State, file_key
+from trenza.plan.wanted import digest_of
 from trenza.theory.spanning_tree import spanning_trees
 from trenza.wire import Message
 
@@ -39,6 +42,8 @@ def show(engine: Engine, nodes: SandboxNodes, message: Message) -> Message:
             }
             services = services_view(wanted, running, record.restarts)
             result["services"] = [one for one in services if scope is None or one["node"] in scope]
+        case "configs":
+            result["configs"] = [one for one in _configs(wanted, nodes) if scope is None or one["node"] in scope]
         case "links":
             result["links"] = [
                 {"node": node["name"], **nic}
@@ -64,3 +69,20 @@ def show(engine: Engine, nodes: SandboxNodes, message: Message) -> Message:
         case _:
             raise UsageError(f"cannot show {what!r}")
     return result
+
+
+def _configs(wanted: State, nodes: SandboxNodes) -> Iterator[Message]:
+    """The config file of each service as its node has it now; `text` is null where it is not there."""
+    alive = nodes.alive()
+    for thing in wanted:
+        if isinstance(thing, Process) and thing.config is not None:
+            read = nodes.read(thing.node, thing.config) if thing.node in alive else None
+            file = wanted.things.get(file_key(thing.node, thing.config))
+            generated = isinstance(file, File) and read is not None and digest_of(read[0]) == file.digest
+            yield {
+                "node": thing.node,
+                "service": thing.name,
+                "path": thing.config,
+                "text": None if read is None else read[0].decode(errors="replace"),
+                "changed": not generated,
+            }

@@ -12,11 +12,10 @@ IN_MODIFY: Final = 0x002
 IN_MOVED_TO: Final = 0x080
 IN_CREATE: Final = 0x100
 IN_DELETE: Final = 0x200
-IN_DELETE_SELF: Final = 0x400
-IN_UNMOUNT: Final = 0x2000
 IN_Q_OVERFLOW: Final = 0x4000
 IN_IGNORED: Final = 0x8000
 IN_ONLYDIR: Final = 0x01000000
+IN_ISDIR: Final = 0x40000000
 
 _EVENT = struct.Struct("iIII")
 _READ_BYTES: Final = 1 << 16

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from trenza.client.labfiles import shipped_labs
 from trenza.errors import MachineError
 from trenza.linux.doctor import Caller, Finding, Level, Trial, diagnose, missing_for, report, requirements
 from trenza.linux.doctor.tables import FEATURES, NAMESPACE_KINDS, PROGRAMS
@@ -17,6 +18,8 @@ DEBIAN = 'PRETTY_NAME="Debian GNU/Linux 12"\nID=debian\n'
 FEDORA = 'NAME="Fedora Linux"\nID=fedora\n'
 UBUNTU = "ID=ubuntu\nID_LIKE=debian\n"
 EPERM = 1
+from trenza.plan.wanted import wanted_state
+from trenza.spec import read
 
 
 @dataclass
@@ -316,6 +319,14 @@ def test_requirements_of_a_state() -> None:
         ]
     )
     assert requirements(state) == {"program:catatonit", "program:haproxy", "kernel:vxlan"}
+
+
+def test_the_balanced_web_lab_requires_its_daemons() -> None:
+    lab = read(shipped_labs()["balanced-web"].read_bytes(), "lab.yaml").lab
+    daemons = {"keepalived", "haproxy", "apache2", "libphp", "busybox"}
+    assert requirements(wanted_state(lab, {})) == {
+        "program:catatonit", "kernel:vxlan", *(f"program:{name}" for name in daemons),
+    }  # fmt: skip
 
 
 def test_every_finding_speaks_both_languages() -> None:
