@@ -13,13 +13,13 @@ from trenza.linux.doctor import Caller, Finding, Level, Trial, diagnose, missing
 from trenza.linux.doctor.tables import FEATURES, NAMESPACE_KINDS, PROGRAMS
 from trenza.model.names import Interface, Mac, NicName, NodeName
 from trenza.model.state import File, Process, State, Vxlan
+from trenza.plan.wanted import wanted_state
+from trenza.spec import read
 
 DEBIAN = 'PRETTY_NAME="Debian GNU/Linux 12"\nID=debian\n'
 FEDORA = 'NAME="Fedora Linux"\nID=fedora\n'
 UBUNTU = "ID=ubuntu\nID_LIKE=debian\n"
 EPERM = 1
-from trenza.plan.wanted import wanted_state
-from trenza.spec import read
 
 
 @dataclass
