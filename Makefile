@@ -8,7 +8,7 @@ help:  ## this list
 setup:  ## install what is missing: system packages, .venv from the lock (quick when nothing is)
 	@scripts/setup.sh
 
-demo: setup  ## bring up a lab of two hosts and two containers, look inside, take it down
+demo: setup  ## the flagship lab: three web servers behind two balancers, broken, measured and mended
 	@scripts/as-user.sh scripts/demo.sh
 
 test: setup  ## every test: the pure ones here, the ones about the kernel as an ordinary user
