@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ElementTree
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import jsonschema
 import pytest
 from conftest import Cli, until
 from lives import soak
@@ -47,7 +48,7 @@ def measured(cli: Cli, lab: str, fault: str, *words: str) -> dict[str, Any]:
     result = cli("outage", "--lab", lab, "--fault", fault, *probes, *words, "-f", "json", timeout_s=400)
     assert result.returncode in (0, 1), result.stdout + result.stderr
     report: dict[str, Any] = json.loads(result.stdout)
-    assert report["kind"] == "outage", result.stdout
+    jsonschema.validate(report, json.loads(cli.ok("schema", "outage")))
     return report
 
 

@@ -10,6 +10,7 @@ _TEXT_OR_NULL = {"type": ["string", "null"]}
 _INTEGER = {"type": "integer"}
 _INTEGER_OR_NULL = {"type": ["integer", "null"]}
 _NUMBER = {"type": "number"}
+_NUMBER_OR_NULL = {"type": ["number", "null"]}
 _TEXTS = {"type": "array", "items": _TEXT}
 
 
@@ -152,6 +153,20 @@ _FORWARD = _object(
     bind=_TEXT_OR_NULL, port=_INTEGER, node=_TEXT, host=_TEXT, to=_INTEGER, open={"type": "boolean"},
     connections=_INTEGER,
 )  # fmt: skip
+_FAULT = _object(id=_INTEGER, fault=_TEXT, since=_NUMBER, until=_NUMBER_OR_NULL, down=_TEXTS)
+_COUNTS = {"type": "object", "additionalProperties": _INTEGER}
+_PROBE_OUTAGE = _object(
+    probe=_TEXT, kind={"enum": ["ping", "http", "tcp"]}, source=_TEXT, interval_s=_NUMBER, sent=_INTEGER, lost=_INTEGER,
+    outage_s=_NUMBER_OR_NULL, resolution_s=_NUMBER, last_good=_NUMBER_OR_NULL, first_good=_NUMBER_OR_NULL,
+    intermittent={"type": "boolean"}, windows=_array(_array(_NUMBER_OR_NULL)),
+    segments=_array(_object(layer=_TEXT, begin=_NUMBER, end=_NUMBER, seconds=_NUMBER, until=_TEXT_OR_NULL)),
+    reasons=_COUNTS, answers=_object(before=_COUNTS, meanwhile=_COUNTS, after=_COUNTS),
+    theory={"anyOf": [{"type": "null"}, _object(
+        fate={"enum": ["unharmed", "outage", "lost", "lost-before"]}, low_s=_NUMBER_OR_NULL, high_s=_NUMBER_OR_NULL,
+        why=_TEXT_OR_NULL, composition=_TEXT, notes=_TEXTS,
+        parts=_array(_object(cause=_TEXT, seconds=_NUMBER_OR_NULL, node=_TEXT, at=_TEXT_OR_NULL, formula=_TEXT)),
+    )]},
+)  # fmt: skip
 _SHOWN = {
     "configs": _array(_object(node=_TEXT, service=_TEXT, path=_TEXT, text=_TEXT_OR_NULL, changed={"type": "boolean"})),
     "nodes": _array(_NODE),
@@ -184,6 +199,7 @@ _SHOWN = {
         )
     ),
     "stp": _array(_STP),
+    "faults": _array(_FAULT),
 }
 
 SCHEMAS: dict[str, dict[str, Any]] = {
@@ -227,6 +243,17 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     ),
     "forward": _answer("forward", forward=_FORWARD),
     "forwards": _answer("forwards", forwards=_array(_FORWARD)),
+    "fault": _answer("fault", fault=_FAULT),
+    "heal": _answer("heal", healed=_array(_FAULT)),
+    "outage": _answer(
+        "outage",
+        fault=_TEXT,
+        fault_time=_NUMBER,
+        seconds=_NUMBER,
+        settled={"type": "boolean"},
+        probes=_array(_PROBE_OUTAGE),
+        events=_array({"type": "object"}),
+    ),
     "lint": _answer("lint", problems=_array(_PROBLEM)),
     "history": _answer("history", lines=_array(_object(time=_NUMBER, node=_TEXT, status=_INTEGER, line=_TEXT))),
     "doctor": _answer(

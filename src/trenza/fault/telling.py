@@ -244,7 +244,7 @@ def report_data(report: OutageReport) -> dict[str, Any]:
 def _prediction_data(said: Prediction) -> dict[str, Any]:
     return {
         "fate": said.fate.value,
-        "low_s": said.low_s,
+        "low_s": None if math.isinf(said.low_s) else said.low_s,
         "high_s": None if math.isinf(said.high_s) else said.high_s,
         "why": said.why,
         "composition": said.composition,
