@@ -1,8 +1,8 @@
 """What does it cost to ask six nodes a hundred times a second, each?
 
-Six ping probes at 10 ms, from six hosts of a star to a seventh, in network namespaces of their own; then one HTTP probe at
-20 ms to a small server. The share of one core that the prober's process takes, kernel time included (the answering side
-of a ping is kernel time of whoever sends it, and counts), over five seconds. Aim: below 10 % for the six.
+Six ping probes at 10 ms, from six hosts of a star to a seventh, in network namespaces of their own; then one HTTP probe
+at 20 ms to a small server. The share of one core that the process takes, kernel time included (the answering side of a
+ping is kernel time of whoever sends it, and counts), over five seconds. Aim: below 10 % for the six.
 
 Caveats: one machine, shared; the server of the HTTP case is another process and does not count.
 """
