@@ -40,7 +40,9 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--until", metavar="CHECKPOINT", help="the solution up to a checkpoint (name or number)")
     parser.add_argument("--profile", metavar="P", help="a named set of the lab's parameters")
     parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="one parameter")
-    parser.add_argument("--with", metavar="VARIANT", action="append", default=[], dest="variants", help="a variant")
+    parser.add_argument(
+        "--with", metavar="VARIANT,…", action="extend", type=_names, default=[], dest="variants", help="variants"
+    )
     parser.add_argument("--as", metavar="NAME", dest="name", help="run a second copy under another name")
 
 
@@ -162,6 +164,11 @@ def _allowed(arguments: argparse.Namespace) -> list[str]:
     more = {"private": "allow_nat_private", "loopback": "allow_nat_loopback"}
     grants = [grant for grant, option in more.items() if getattr(arguments, option, False)]
     return ["internet", *grants] if grants or getattr(arguments, "allow_nat", False) else []
+
+
+def _names(text: str) -> list[str]:
+    """Names between commas."""
+    return [name for name in text.split(",") if name]
 
 
 def _parameters(settings: list[str]) -> dict[str, str]:

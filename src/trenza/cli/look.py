@@ -19,10 +19,11 @@ from trenza.client.session import RemoteError, ask, connect, converse, get_runni
 from trenza.errors import KeeperError, UsageError
 
 Data = dict[str, Any]
-WHAT = ("nodes", "links", "addresses", "routes", "neighbours", "fdb", "stp", "faults")
+WHAT = ("nodes", "links", "addresses", "routes", "neighbours", "fdb", "stp", "services", "faults")
 _OTHER_WORDS = {
     "neigh": "neighbours", "neighbors": "neighbours", "arp": "neighbours", "address": "addresses", "addr": "addresses",
-    "route": "routes", "link": "links", "mac": "fdb", "macs": "fdb", "node": "nodes", "fault": "faults",
+    "route": "routes", "link": "links", "mac": "fdb", "macs": "fdb", "node": "nodes",
+    "fault": "faults", "service": "services",
 }  # fmt: skip
 
 
@@ -166,6 +167,11 @@ def _configs_text(configs: Sequence[Data]) -> str:
     return "\n\n".join(parts)
 
 
+def _services_table(services: Sequence[Data]) -> str:
+    cells = [[one["node"], one["service"], one["state"], one["restarts"], " ".join(one["argv"])] for one in services]
+    return table(["NODE", "SERVICE", "STATE", "RESTARTS", "COMMAND"], cells)
+
+
 _SHOWERS: dict[str, Callable[[list[Data]], str]] = {
     "nodes": _nodes_table,
     "configs": _configs_text,
@@ -178,6 +184,7 @@ _SHOWERS: dict[str, Callable[[list[Data]], str]] = {
     "neighbours": _rows(["NODE", "NIC", "IP", "MAC", "WHOSE", "STATE"], ["node", "nic", "ip", "mac", "whose", "state"]),
     "fdb": _fdb_table,
     "stp": _stp_table,
+    "services": _services_table,
     "faults": faults_table,
 }
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from trenza.engine.engine import Engine
 from trenza.engine.view import (
+    Data,
     addresses_view,
     fdb_view,
     name_macs,
@@ -18,6 +19,7 @@ from trenza.engine.view import (
 from trenza.errors import UsageError
 from trenza.keeper.breaking import fault_view
 from trenza.linux.inside import SandboxNodes
+from trenza.model.names import NodeName
 from trenza.model.state import File, Process, State, file_key
 from trenza.plan.wanted import digest_of
 from trenza.theory.spanning_tree import spanning_trees
@@ -37,11 +39,9 @@ def show(engine: Engine, nodes: SandboxNodes, message: Message) -> Message:
     match what:
         case "nodes":
             result["nodes"] = nodes_view(wanted, alive, measured, scope)
-            running = {
-                (thing.node, thing.name): nodes.pid_of_process(thing) for thing in wanted if isinstance(thing, Process)
-            }
-            services = services_view(wanted, running, record.restarts)
-            result["services"] = [one for one in services if scope is None or one["node"] in scope]
+            result["services"] = _services(wanted, nodes, record.restarts, scope)
+        case "services":
+            result["services"] = _services(wanted, nodes, record.restarts, scope)
         case "configs":
             result["configs"] = [one for one in _configs(wanted, nodes) if scope is None or one["node"] in scope]
         case "links":
@@ -69,6 +69,14 @@ def show(engine: Engine, nodes: SandboxNodes, message: Message) -> Message:
         case _:
             raise UsageError(f"cannot show {what!r}")
     return result
+
+
+def _services(
+    wanted: State, nodes: SandboxNodes, restarts: Mapping[str, int], scope: Collection[NodeName] | None
+) -> list[Data]:
+    running = {(thing.node, thing.name): nodes.pid_of_process(thing) for thing in wanted if isinstance(thing, Process)}
+    services = services_view(wanted, running, restarts)
+    return [one for one in services if scope is None or one["node"] in scope]
 
 
 def _configs(wanted: State, nodes: SandboxNodes) -> Iterator[Message]:
