@@ -101,7 +101,8 @@ def test_aliases_of_other_tools(cli: Cli) -> None:
     "words",
     [
         ("show",), ("show", "links"), ("show", "addresses"), ("show", "routes"), ("show", "neighbours"),
-        ("show", "fdb"), ("show", "stp"), ("show", "faults"), ("show", "services"), ("show", "c1"), ("ls",), ("history",), ("labs",), ("up",),
+        ("show", "fdb"), ("show", "stp"), ("show", "faults"), ("show", "services"),
+        ("show", "c1"), ("ls",), ("history",), ("labs",), ("up",),
     ],
 )  # fmt: skip
 def test_json_is_of_the_schema_that_trenza_prints(pair: Cli, words: tuple[str, ...]) -> None:
