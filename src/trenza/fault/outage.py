@@ -96,7 +96,10 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class ProbeOutage:
-    """What one probe saw. `last_good_s` and `first_good_s` are when answers came; None where there was none.
+    """What one probe saw.
+
+    `last_good_s` and `first_good_s` are when answers came, `first_lost_s` when the first question was sent that got
+    none; None where there was no such thing.
 
     `windows` are the stretches without an answer, from the last good reply before to the first after; `lost` of `sent`
     counts from the first question that was lost to the last one. `answers` counts what good answers said before,
@@ -107,6 +110,7 @@ class ProbeOutage:
     sent: int
     lost: int
     last_good_s: float | None = None
+    first_lost_s: float | None = None
     first_good_s: float | None = None
     windows: tuple[tuple[float, float | None], ...] = ()
     segments: tuple[Segment, ...] = ()
@@ -126,12 +130,13 @@ class ProbeOutage:
 
     @property
     def seconds(self) -> float | None:
-        """From the last good reply to the first; 0 where nothing was lost, None where it is not over."""
-        if not self.harmed:
+        """From the first lost question to the first good reply; 0 where nothing was lost, None where it is not over.
+
+        What was out may have gone an interval before, and have come back an interval before: the two even out.
+        """
+        if self.first_lost_s is None:
             return 0.0
-        if self.last_good_s is None or self.first_good_s is None:
-            return None
-        return self.first_good_s - self.last_good_s
+        return None if self.first_good_s is None else self.first_good_s - self.first_lost_s
 
     @property
     def resolution_s(self) -> float:
@@ -193,11 +198,12 @@ def read_outage(
         len(during),
         len(bad),
         last_good,
+        first_lost,
         first_good,
         windows,
         _segments(
             probe,
-            last_good,
+            first_lost,
             first_good,
             events,
             fault_s,
@@ -273,7 +279,7 @@ def _matters(milestone: Milestone, probe: Probe, server: str | None) -> bool:
 
 def _segments(
     probe: Probe,
-    last_good_s: float | None,
+    first_lost_s: float,
     first_good_s: float | None,
     events: Sequence[Event],
     fault_s: float,
@@ -286,7 +292,7 @@ def _segments(
     `partly`: others were answered meanwhile, so that the way there was not what was waited for; only what came right
     before the end can have been.
     """
-    if last_good_s is None or first_good_s is None:
+    if first_good_s is None:
         return ()
     found = [
         milestone
@@ -300,9 +306,9 @@ def _segments(
     way = max((one.time_s for one in found if one.layer not in _ABOVE), default=fault_s)
     found = [one for one in found if one.layer not in _ABOVE or one.time_s > way]
     if partly:
-        return (_one_segment(last_good_s, first_good_s, found),)
+        return (_one_segment(first_lost_s, first_good_s, found),)
     segments: list[Segment] = []
-    begin = last_good_s
+    begin = first_lost_s
     for milestone in _clustered(found):
         end = min(milestone.time_s, first_good_s)
         if end <= begin:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from html import escape
+from html import escape as escape_markup
 
 from trenza.fault.outage import Layer, OutageReport, ProbeOutage, milestone_of
 from trenza.fault.telling import LAYERS
@@ -36,6 +36,11 @@ _STYLE = """
       .good { fill: #4fbf72; } .bad { fill: #f06a6a; } .fault { stroke: #f06a6a; }
     }
 """
+
+
+def escape(text: str) -> str:
+    """Text for XML, which has no place for control characters, however marked up (XML 1.0, 2.2)."""
+    return escape_markup("".join(one if one.isprintable() else "�" for one in text))
 
 
 def outage_svg(report: OutageReport, language: str = "en") -> str:

@@ -65,7 +65,7 @@ class Prober:
         self._thread = threading.Thread(target=self._run, name="prober", daemon=True)
         self._askers: list[_Pinger | _Connector] = []
         self._started = threading.Event()
-        self._error: OSError | None = None
+        self._error: Exception | None = None
 
     def start(self) -> None:
         """Begin. Raises OSError if a socket cannot be made."""
@@ -75,9 +75,14 @@ class Prober:
             raise self._error
 
     def stop(self) -> None:
-        """End; what still waits for its answer counts neither as good nor as lost."""
+        """End; what still waits for its answer counts neither as good nor as lost.
+
+        Raises what the thread ended by, if it ended by itself.
+        """
         self._stopping.set()
         self._thread.join()
+        if self._error is not None:
+            raise self._error
 
     def watched(self) -> list[Watched]:
         """What was found so far, probe by probe, in the order in which it was settled."""
@@ -100,7 +105,10 @@ class Prober:
                 return
             finally:
                 self._started.set()
-            self._serve(self._askers, desk)
+            try:
+                self._serve(self._askers, desk)
+            except Exception as error:  # a thread's root: whoever stops it hears of it
+                self._error = error
 
     def _serve(self, askers: Sequence[_Pinger | _Connector], desk: _Desk) -> None:
         begin = time.monotonic()
