@@ -20,7 +20,7 @@ from .markdown import Block, blocks, commands, matches
 
 ROOT = Path(__file__).parents[2]
 AsUser = Callable[[Sequence[str]], CompletedProcess[str]]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 LANGUAGES = {"yaml", "console", "python", "mermaid", "text"}
 RUNNABLE = [page for page in PAGES if any(block.language in ("console", "python") for block in blocks(page))]
