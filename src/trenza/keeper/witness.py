@@ -24,6 +24,8 @@ from trenza.services import haproxy, keepalived
 
 ASK_EVERY_S = 0.05
 _ANSWER_WITHIN_S = 0.5
+_MAX_CONFIG_BYTES = 1 << 16
+"""Of a config that a node's owner wrote; it is read whenever an address changes there."""
 
 
 class Witness:
@@ -70,7 +72,7 @@ class Witness:
         if declared:
             return tuple(declared)
         try:
-            read = self._nodes.read(node, keepalived.CONFIG_PATH)
+            read = self._nodes.read(node, keepalived.CONFIG_PATH, limit_bytes=_MAX_CONFIG_BYTES)
         except TrenzaError:
             return ()  # the node has just ended
         return () if read is None else keepalived.instances(read[0].decode(errors="replace"))

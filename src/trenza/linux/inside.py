@@ -246,10 +246,10 @@ class SandboxNodes:
             except OSError as error:
                 raise KernelError(f"{node}: cannot write {path}: {error.strerror}", errno=error.errno or 0) from error
 
-    def read(self, node: NodeName, path: str) -> tuple[bytes, int] | None:
-        """A file's bytes and mode, or None if it is not there."""
+    def read(self, node: NodeName, path: str, *, limit_bytes: int = MAX_PLACED_BYTES) -> tuple[bytes, int] | None:
+        """A file's bytes and mode, or None if it is not there, or larger than the limit."""
         with beneath.root_of(self._pid_of(node)) as root:
-            read = beneath.read_file(root, path, limit_bytes=MAX_PLACED_BYTES)
+            read = beneath.read_file(root, path, limit_bytes=limit_bytes)
         return None if read is None else (read[0], read[1].st_mode & 0o7777)
 
     def names_of_netns(self, node: NodeName) -> list[str]:
