@@ -133,6 +133,7 @@ class Measuring:
         alive = self._nodes.alive()
         self._neighbours.follow({source: alive[source] for source in question.sources})
         self._loop.add_reader(self._neighbours.fileno(), self._hear_neighbours, set(question.addresses))
+        active: ActiveFault | None = None
         try:
             with self._witness.listening():
                 try:
@@ -146,9 +147,9 @@ class Measuring:
                 finally:
                     await asyncio.to_thread(prober.stop)
             end_s = time.time()
-            if not keep:
-                await self._breaking.undo(active)
         finally:
+            if active is not None and not keep:  # however the measuring ended
+                await self._breaking.undo(active)
             self._loop.remove_reader(self._neighbours.fileno())
             self._neighbours.follow({})
             stop_listening()
