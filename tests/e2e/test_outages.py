@@ -146,3 +146,14 @@ def test_what_cannot_be_measured_is_told_before_anything_is_broken(cli: Cli) -> 
     )
     assert report["probes"][0]["outage_s"] is None
     assert report["probes"][0]["theory"]["fate"] == "lost"
+
+
+def test_whoever_stops_measuring_leaves_nothing_broken(cli: Cli) -> None:
+    lab = "lab: two\ncables: [w]\nhosts:\n  a: {nics: {eth0: {to: w, ip: 10.0.0.1/24}}}\n"
+    cli.ok("up", cli.lab(lab + "  b: {nics: {eth0: {to: w, ip: 10.0.0.2/24}}}\n"))
+    measuring = cli.start("outage", "--fault", "cut w", "--probe", "ping a -> b", "--deadline", "60s")
+    until(lambda: bool(cli.json("show", "faults")["faults"]), what="the fault")
+    measuring.kill()
+    measuring.wait()
+    until(lambda: not cli.json("show", "faults")["faults"], what="its end")
+    until(lambda: cli("exec", "a", "--", "ping", "-c", "1", "-W", "1", "10.0.0.2").returncode == 0, what="the cable")
