@@ -143,6 +143,7 @@ def http_request(probe: Probe) -> bytes:
 _HEADING = re.compile(rb"<h1[^>]*>(.*?)</h1>", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(rb"<[^>]*>")
 MAX_SAID = 60
+_LOOKED_AT_BYTES = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,8 @@ def read_http_answer(data: bytes, *, ended: bool) -> HttpAnswer | None:
             length = int(value)
     if not ended and (length is None or len(body) < length):
         return None
-    heading = _HEADING.search(body)
-    text = heading[1] if heading is not None else next((line for line in body.splitlines() if line.strip()), b"")
+    begun = body[:_LOOKED_AT_BYTES]  # a hostile page must not keep the search busy
+    heading = _HEADING.search(begun)
+    text = heading[1] if heading is not None else next((line for line in begun.splitlines() if line.strip()), b"")
     said = " ".join(_TAG.sub(b"", text).decode(errors="replace").split())
     return HttpAnswer(int(words[1]), said[:MAX_SAID])

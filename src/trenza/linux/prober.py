@@ -39,7 +39,8 @@ _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_TIMESPEC.size)
 _MAX_OPEN: Final = 256
 """Connections of one probe that may wait for an answer at a time."""
 
-MAX_ANSWER_BYTES: Final = 1 << 20
+_AT_A_TIME: Final = 64
+MAX_ANSWER_BYTES: Final = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,7 @@ class _Pinger:
             self.samples.append(Sample(sent_s, None, "no answer"))
 
     def read(self, descriptor: int) -> None:
-        while True:
+        for _ in range(_AT_A_TIME):  # whoever floods us must not keep the others from their turn
             try:
                 data, ancillary, _, _ = self._socket.recvmsg(256, _ANCILLARY_BYTES)
             except BlockingIOError:

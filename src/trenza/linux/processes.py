@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _COMM_BYTES = 15
+_MAX_WORDS_BYTES = 1 << 17
 _INITS = ("init", "catatonit")
 
 
@@ -55,12 +56,18 @@ def signal_all(pids: Collection[int], number: signal.Signals) -> None:
 def command_of(pid: int) -> tuple[list[str], dict[str, str]]:
     """A process's command line and environment; both empty if it has ended."""
     try:
-        argv = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-        environ = Path(f"/proc/{pid}/environ").read_bytes().rstrip(b"\0").split(b"\0")
+        argv = _read(f"/proc/{pid}/cmdline").rstrip(b"\0").split(b"\0")
+        environ = _read(f"/proc/{pid}/environ").rstrip(b"\0").split(b"\0")
     except OSError:
         return [], {}
     pairs = (entry.decode(errors="replace").partition("=") for entry in environ if b"=" in entry)
     return [word.decode(errors="replace") for word in argv if word], {name: value for name, _, value in pairs}
+
+
+def _read(path: str) -> bytes:
+    """The beginning of a file of /proc whose length the process itself chooses (PR_SET_MM)."""
+    with open(path, "rb") as file:
+        return file.read(_MAX_WORDS_BYTES)
 
 
 def _all() -> Iterator[RunningProcess]:
