@@ -196,3 +196,16 @@ def test_what_somebody_built_by_hand_is_cut_and_mended_too(cli: Cli) -> None:
     assert carrier(cli, "a.br9") == "down"
     cli.ok("heal", "down", "a.br9")
     assert carrier(cli, "a.br9") == "up"
+
+
+def test_one_that_cannot_be_healed_keeps_no_other_from_it(lab: Cli) -> None:
+    """A process whose title says nothing about how it was started comes back, or is said not to; the rest is mended."""
+    lab.ok("exec", "h2", "--", "bash", "-c", "(exec -a 'odd: title' setsid sleep 1000) >/dev/null 2>&1 &")
+    running = ("exec", "h2", "--", "pgrep", "-x", "sleep")
+    until(lambda: lab(*running).returncode == 0, what="the process")
+    lab.ok("fault", "kill", "h2", "sleep")
+    lab.ok("fault", "cut", "w1", "--for", "60s")
+    lab.ok("heal")
+    assert faults(lab) == []
+    until(lambda: lab(*running).returncode == 0, what="the process again")
+    until(lambda: pings(lab, "10.9.0.2"), what="the cable")

@@ -357,7 +357,11 @@ class Engine:
         observed = self.kernel.observe(declared)
         active = faults.prepared(fault, observed, declared, now=time.time(), for_s=for_s)
         faults.active.append(active)
-        self._save_faults()
+        try:
+            self._save_faults()
+        except TrenzaError:  # a full disk: what could not be written down does not take effect
+            faults.active.remove(active)
+            raise
         try:
             faults.inject(fault, active, observed)
         except TrenzaError:
@@ -374,19 +378,25 @@ class Engine:
         return state
 
     def heal(self, faults: Sequence[ActiveFault]) -> None:
-        """Undo faults."""
+        """Undo faults: all that can be, whatever becomes of one. Raises KernelError naming those that could not."""
+        refused = []
         for active in faults:
-            self._heal_one(active)
+            try:
+                self._heal_one(active)
+            except TrenzaError as error:
+                refused.append(f"{active.text} could not be healed: {error.message}")
+        if refused:
+            raise KernelError("\n".join(refused))
 
     def _heal_one(self, active: ActiveFault) -> None:
         faults = self._faults()
         faults.active.remove(active)
         try:
             faults.heal(active, self.kernel.observe(self.declared), self.declared)
-        except TrenzaError:
+            self._save_faults()
+        except TrenzaError:  # healing what is healed does no harm: it can be tried again
             faults.active.append(active)
             raise
-        self._save_faults()
 
     def _faults(self) -> Faults:
         if self.faults is None or self.record is None:

@@ -201,7 +201,11 @@ class Faults:
     def _start(self, one: Resting, observed: State, declared: State) -> None:
         if one.argv:
             if not self.nodes.service_pids(one.node, one.service):
-                self.nodes.run_detached(one.node, one.argv, dict(one.env))
+                try:
+                    self.nodes.run_detached(one.node, one.argv, dict(one.env))
+                except KernelError as error:  # nobody but who started it knows how; the fault holds nothing any more
+                    said = f"{one.service} was started by hand and cannot be started again: {error.message}"
+                    self.journal.say("error", one.node, said)
             return
         process = declared.things.get(("process", one.node, one.service))
         if isinstance(process, Process) and process.node in observed.nodes and process.key not in observed.things:

@@ -64,10 +64,13 @@ class Breaking:
         faults = self._engine.faults
         async with self._busy:
             healed = [] if faults is None else faults.find(message.get("words") or ())
-            for active in healed:
-                self._stop_clock(active)
-            self._engine.heal(healed)
-            self._attend()
+            try:
+                self._engine.heal(healed)
+            finally:
+                for active in healed:
+                    if active not in self._active():
+                        self._stop_clock(active)
+                self._attend()
         connection.send({"result": {"healed": [fault_view(active) for active in healed]}})
 
     def _set_clock(self, active: ActiveFault) -> None:

@@ -54,14 +54,16 @@ def signal_all(pids: Collection[int], number: signal.Signals) -> None:
 
 
 def command_of(pid: int) -> tuple[list[str], dict[str, str]]:
-    """A process's command line and environment; both empty if it has ended."""
+    """A process's program with its arguments, and its environment; both empty if it has ended."""
     try:
         argv = _read(f"/proc/{pid}/cmdline").rstrip(b"\0").split(b"\0")
+        program = os.readlink(f"/proc/{pid}/exe")  # a daemon may have changed its title, and with it its first word
         environ = _read(f"/proc/{pid}/environ").rstrip(b"\0").split(b"\0")
     except OSError:
         return [], {}
     pairs = (entry.decode(errors="replace").partition("=") for entry in environ if b"=" in entry)
-    return [word.decode(errors="replace") for word in argv if word], {name: value for name, _, value in pairs}
+    words = [word.decode(errors="replace") for word in argv[1:]]
+    return [program, *words], {name: value for name, _, value in pairs}
 
 
 def _read(path: str) -> bytes:
