@@ -5,8 +5,14 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PWD/.venv/bin:$PATH
 
+# types COMMAND…: shows it as one would type it, and runs it
 types() {
-	printf '\n$ %s\n' "$*"
+	local word line=
+	for word in "$@"; do
+		case $word in *[!A-Za-z0-9_.,:/=+-]*) word="\"$word\"" ;; esac
+		line+=" $word"
+	done
+	printf '\n$%s\n' "$line"
 	"$@"
 }
 # until COMMAND…: tries it until it succeeds, half a minute at most

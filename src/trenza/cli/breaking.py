@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,8 @@ def run_outage(arguments: argparse.Namespace) -> int:
         "picture": arguments.svg is not None,
         "language": language(),
     }
+    if arguments.svg is not None and not os.access(Path(arguments.svg).absolute().parent, os.W_OK):
+        raise UsageError(f"cannot write {arguments.svg}")  # before anything is broken for it
     result = ask(lab, request)
     picture, lines = result.pop("picture", None), result.pop("lines")
     if arguments.svg is not None:

@@ -28,7 +28,7 @@ class Journal:
         try:
             if self._path.exists() and self._path.stat().st_size > MAX_BYTES:
                 self._path.rename(self._path.with_suffix(".jsonl.1"))
-            with self._path.open("a") as file:
+            with self._path.open("a", errors="backslashreplace") as file:
                 file.write(json.dumps(event.as_json(), ensure_ascii=False) + "\n")
         except OSError:
             self.lost += 1

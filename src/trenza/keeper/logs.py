@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Self
 
 from trenza.engine.engine import Engine
@@ -45,6 +46,9 @@ _AHEAD_BYTES = 1 << 18
 
 _TOGETHER_S = 0.02
 """Changes of so short a time are told together."""
+
+_MAX_ENTRIES = 1000
+"""Of a directory, that are looked at: a node's owner may have made a million."""
 
 _MAX_NAMES = 200
 _BRING_NODES = ("start", "launch", "built")
@@ -147,7 +151,7 @@ class Logs:
             files: list[tuple[str, int]] = []
             try:
                 with os.scandir(directory) as entries:
-                    for entry in entries:
+                    for entry in islice(entries, _MAX_ENTRIES):
                         if path == PLACE and entry.is_dir(follow_symlinks=False) and len(todo) < _MAX_NAMES:
                             todo.append(f"{PLACE}/{entry.name}")
                         elif entry.is_file(follow_symlinks=False):

@@ -28,7 +28,7 @@ class Sessions:
         try:
             if self._path.exists() and self._path.stat().st_size > MAX_BYTES:
                 self._path.rename(self._older)
-            with self._path.open("a") as file:
+            with self._path.open("a", errors="backslashreplace") as file:
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
         except OSError as error:
             self._journal.say("error", node, f"a command line was not recorded: {error.strerror}")

@@ -31,7 +31,8 @@ def encode(message: Mapping[str, Any] | bytes) -> bytes:
     """A message or raw bytes as a frame."""
     if isinstance(message, bytes):
         return _LENGTH.pack(len(message) | _RAW) + message
-    body = json.dumps(message, ensure_ascii=False).encode()
+    # What is no Unicode (a file's name in a node may be any bytes) travels as JSON's own escape for it.
+    body = json.dumps(message, ensure_ascii=False).encode(errors="backslashreplace")
     return _LENGTH.pack(len(body)) + body
 
 

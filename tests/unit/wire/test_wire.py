@@ -33,3 +33,8 @@ def test_messages_survive_any_cutting(sent: list[dict[str, object] | bytes], ste
 def test_a_frame_that_no_trenza_sends_is_refused(frame: bytes) -> None:
     with pytest.raises(KeeperError):
         Decoder().feed(frame)
+
+
+def test_what_is_no_unicode_travels_and_comes_back() -> None:
+    (message,) = Decoder().feed(encode({"name": "a\udcffñ"}))
+    assert message == {"name": "a\udcffñ"}
