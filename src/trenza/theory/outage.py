@@ -29,8 +29,9 @@ from trenza.theory.vrrp import Member, VirtualRouter, is_virtual, virtual_router
 
 CARRIER_S = 1.0
 """The kernel tells of a lost carrier within a second (net/core/link_watch.c)."""
-HOLD_S = 1.0
-"""The least time between two BPDUs of a port (BR_HOLD_TIME, net/bridge/br_private_stp.h)."""
+HOLD_S = 1.75
+"""The longest that a port waits after a BPDU until it sends another: BR_HOLD_TIME is a second, and its timer is rounded
+to whole ones, up from a quarter on (net/bridge/br_stp.c, br_transmit_config; kernel/time/timer.c, round_jiffies)."""
 REACHABLE_S = (15.0, 45.0)
 """How long Linux believes a neighbour: base_reachable_time of 30 s, halved to one and a half at random."""
 PROBING_S = 5.0 + 3 * 1.0
@@ -426,8 +427,8 @@ def stp_part(said: PortPrediction, bridge: BridgePrediction, before: SpanningTre
 def _late_s(port: Interface, bridge: Interface, before: SpanningTrees) -> float:
     """How old the root's news may be when they come to a bridge, which then forgets them sooner.
 
-    A bridge relays a hello at once, but never two within a second (BR_HOLD_TIME): hellos that come every second wait
-    up to one at each bridge on their way.
+    A bridge relays a hello at once, but never two within its hold time: hellos that come every second wait for it at
+    each bridge on their way.
     """
     was = before.bridges.get(bridge)
     if was is None or was.hello_time_s > HOLD_S:

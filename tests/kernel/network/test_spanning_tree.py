@@ -19,9 +19,6 @@ from trenza.theory.spanning_tree import spanning_trees
 
 pytestmark = pytest.mark.kernel
 
-EARLY_S = 1.5
-"""Half a second for this machine, and one for a bridge that held the root's news back once more (BR_HOLD_TIME)."""
-
 SOAK = os.environ.get("TRENZA_SOAK") == "1"
 DEADLINE_S = 15
 """Max age and twice the forward delay are 10 s, and the machine may be busy."""
@@ -81,7 +78,7 @@ class Watched:
             f"network {seed}: {port} after {self.forwarded.get(port)} s, theory {part.low_s} to {part.high_s} s, "
             f"{part.formula}, cut {self.cable and self.cable.key}"
             for port, part in self.waits.items()
-            if not part.low_s - EARLY_S <= self.forwarded.get(port, 1000) <= part.high_s + 1
+            if not part.low_s - 0.5 <= self.forwarded.get(port, 1000) <= part.high_s + 1
         ]
 
 

@@ -156,7 +156,7 @@ def test_a_bridge_that_is_set_down_is_noticed_at_max_age() -> None:
     assert set(by_cause) == {Cause.STP_INDIRECT, Cause.VRRP, Cause.ARP}
     assert by_cause[Cause.STP_INDIRECT].seconds == 10
     assert by_cause[Cause.VRRP].formula == "3 × advert_int + (256 − 100)/256 = 3.609 s"
-    assert found.low_s == 8, "max age and twice the delay, less a hello and a hold time"
+    assert found.low_s == 7.25, "max age and twice the delay, less a hello and a hold time"
     assert found.high_s > 27, "facts: 27 s, because the gratuitous ARP was lost"
     assert (found.master_before, found.master_after) == ("vm1/bal1", "vm2/bal2")
     assert found.composition == "max(stp-indirect, vrrp, arp)"
@@ -188,7 +188,7 @@ def test_who_has_only_heard_of_a_root_that_lost_its_power_notices_at_max_age() -
         practica6(), suffering("poweroff swout2", practica6()), NodeName("vm1"), ip_address("172.16.1.151")
     )
     assert causes(found) == ["stp-indirect"]
-    assert (found.low_s, found.high_s) == (8, 11)
+    assert (found.low_s, found.high_s) == (7.25, 11)
 
 
 def test_a_repair_costs_as_much_as_a_loss() -> None:
@@ -256,7 +256,7 @@ def test_a_cut_that_a_ping_does_not_notice_costs_requests_until_the_checks_do() 
     assert predicted("cut w4").fate is Fate.UNHARMED
     found = predicted("cut w4", http=True)
     assert causes(found) == ["health-check"]
-    assert (found.parts[0].seconds, found.low_s, found.high_s) == (12, 8, 11)
+    assert (found.parts[0].seconds, found.low_s, found.high_s) == (12, 7.25, 11)
     assert Note.SOME_REQUESTS in found.notes
 
 
@@ -278,7 +278,7 @@ def test_a_balancer_whose_servers_were_all_away_takes_them_back_after_rise_check
     found = predict_outage(state, suffering("cut w2", state), USER2, VIP, http=True)
     assert found.composition == "stp-indirect + health-check"
     assert found.parts[-1].formula == "rise × inter = 2 × 2 s = 4 s"
-    assert found.low_s == 8, "max age and twice the delay, less a hello and a hold time"
+    assert found.low_s == 7.25, "max age and twice the delay, less a hello and a hold time"
     assert found.high_s == 15
 
 
