@@ -73,6 +73,37 @@ def test_what_two_faults_hold_stays_until_both_are_healed(lab: Cli) -> None:
     until(lambda: pings(lab, "10.9.0.2"), what="the cable")
 
 
+def test_in_whatever_order_two_faults_are_healed_nothing_is_lost(lab: Cli) -> None:
+    """The first cut loses routes and addresses, which the second cannot know: it gives them back all the same."""
+    plan = lab.json("plan")["lines"]
+    lab.ok("fault", "cut", "w1")
+    lab.ok("fault", "poweroff", "h2")
+    lab.ok("heal", "w1")
+    lab.ok("heal", "poweroff", "h2")
+    assert lab.json("plan")["lines"] == plan == []
+    until(lambda: pings(lab, "fd00::2"), what="IPv6 over the cable")
+
+
+def test_what_comes_back_is_as_broken_as_before(lab: Cli) -> None:
+    lab.ok("fault", "impair", "h2.eth1", "--loss", "100%")
+    assert not pings(lab, "10.9.0.2")
+    lab.ok("restart", "h2")
+    assert lab.json("plan")["operations"] == 0, "the far ends of its cables have their addresses and routes again"
+    assert faults(lab) == ["impair h2.eth1 --loss 100%"]
+    until(lambda: pings(lab, "10.0.0.2"), what="h2")
+    assert not pings(lab, "10.9.0.2")
+    lab.ok("heal")
+    until(lambda: pings(lab, "10.9.0.2"), what="the cable")
+    lab.ok("fault", "pause", "h2", "web")
+    lab.ok("exec", "h2", "--", "pkill", "-KILL", "-f", "http.server")
+    until(
+        lambda: "T" in lab("exec", "h2", "--", "ps", "-C", "python3", "-o", "stat=").stdout, what="a paused one again"
+    )
+    assert not fetches(lab)
+    lab.ok("heal")
+    until(lambda: fetches(lab), what="the service again")
+
+
 def test_the_same_fault_twice_and_what_is_not_there_are_told(lab: Cli) -> None:
     lab.ok("fault", "cut", "w1")
     again = lab("fault", "cut", "w1")

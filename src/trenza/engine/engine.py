@@ -208,6 +208,7 @@ class Engine:
             self.record = record
         plan, left_alone = self._plan(record.mode, self._with_launched(wanted))
         self.perform(plan, done)
+        self.hold_faults()
         return Outcome(lab, plan, warnings, left_alone, fresh)
 
     def allow(self, grants: Collection[str]) -> None:
@@ -306,16 +307,18 @@ class Engine:
             raise UsageError(f"{host}, the host of {name}, is stopped", hint=f"trenza start {host}")
         family = {name, *(node.name for node in wanted.nodes.values() if node.host == name)}
         observed = self.kernel.observe(wanted)
-        there = {key for thing in observed for key in provides(thing)} | {
-            key for thing in wanted if nodes_of(thing) & family for key in provides(thing)
-        }
+        own = {key for thing in wanted if nodes_of(thing) & family for key in provides(thing)}
+        there = own | {key for thing in observed for key in provides(thing)}
         mine = [
             thing
             for thing in wanted
-            if nodes_of(thing) & family and all(key in there for key in (*thing.stands_on(), *leans_on(thing)))
+            # also what others have on the far ends of its cables, which were gone with it
+            if (nodes_of(thing) & family or own & set(thing.stands_on()))
+            and all(key in there for key in (*thing.stands_on(), *leans_on(thing)))
         ]
         self.perform(missing(observed, State.of([*mine]))[0])
         self.journal.say("start", name, f"{name} started")
+        self.hold_faults()
 
     def stop(self, name: NodeName) -> None:
         """Stop a node: its processes end, its veths vanish, what it wrote stays for the next start."""
@@ -369,6 +372,11 @@ class Engine:
             raise
         return active
 
+    def hold_faults(self) -> None:
+        """See that what came back since is broken as the faults in effect want it; what cannot be is told."""
+        if self.faults is not None and self.faults.active:
+            self.faults.hold()
+
     def after(self, fault: Fault, observed: State) -> State:
         """What a fault would make of a state: what goes down, and which processes would be missing."""
         state = with_down(observed, falling(fault, observed))
@@ -388,14 +396,18 @@ class Engine:
         if refused:
             raise KernelError("\n".join(refused))
 
-    def _heal_one(self, active: ActiveFault) -> None:
+    def _heal_one(self, fault: ActiveFault) -> None:
         faults = self._faults()
+        active = faults.find_active(fault)
+        if active is None:
+            return
+        before = list(faults.active)
         faults.active.remove(active)
         try:
             faults.heal(active, self.kernel.observe(self.declared), self.declared)
             self._save_faults()
         except TrenzaError:  # healing what is healed does no harm: it can be tried again
-            faults.active.append(active)
+            faults.active[:] = before
             raise
 
     def _faults(self) -> Faults:
@@ -503,14 +515,14 @@ def _require_consent(lab: Lab, record: Record) -> None:
         raise UsageError(
             f"este laboratorio quiere salir a Internet (to: nat) por {names}, y eso hay que permitirlo:\n"
             "  sus nodos podrían conectarse a direcciones públicas como si fueran usted en esta máquina\n"
-            "  (no a redes privadas, ni a esta máquina), y preguntar nombres a su servidor de DNS",
+            "  (no a redes privadas, ni al localhost de esta máquina), y preguntar nombres a su servidor de DNS",
             hint="trenza up --allow-nat; además redes privadas: --allow-nat-private; además el localhost de esta "
             "máquina, en 10.0.2.2: --allow-nat-loopback",
         )
     raise UsageError(
         f"this lab wants to go out (to: nat) at {names}, and that has to be allowed:\n"
         "  its nodes could then connect to public addresses as if they were you on this machine\n"
-        "  (not to private networks, nor to this machine), and ask your name server for names",
+        "  (not to private networks, nor to this machine's localhost), and ask your name server for names",
         hint="trenza up --allow-nat; private networks too: --allow-nat-private; this machine's localhost too, "
         "at 10.0.2.2: --allow-nat-loopback",
     )

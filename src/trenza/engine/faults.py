@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any, Protocol, assert_never
 
 from trenza.engine.journal import Journal
-from trenza.errors import KernelError, UsageError
+from trenza.errors import KernelError, TrenzaError, UsageError
 from trenza.fault.catalogue import Cut, Down, Fault, Impair, Impairment, Kill, Partition, Pause, PowerOff, Stop
 from trenza.fault.effects import falling, lost_with, silenced, with_down, with_up
 from trenza.model.names import Interface, Mac, NicName, NodeName
@@ -27,6 +27,7 @@ from trenza.model.state import (
     RouteType,
     State,
     Thing,
+    link_key,
 )
 from trenza.plan.diff import diff
 from trenza.plan.kernel import Kernel
@@ -179,6 +180,7 @@ class Faults:
         """Undo a fault that is no longer among the active ones, but for what the others hold."""
         held = {interface for fault in self.active for interface in fault.down}
         up = {interface for interface in active.down if interface not in held}
+        self._hand_over(active)
         if up:
             raised = with_up(observed, up)
             there = raised.provided.keys()
@@ -198,6 +200,28 @@ class Faults:
             self.nodes.impair(interface, others[-1] if others else None)
         self.journal.say("fault", _where(active), f"healed: {active.text}", fault=active.id, state="healed")
 
+    def _hand_over(self, healed: ActiveFault) -> None:
+        """What was lost with an interface that another fault still holds is that one's to give back."""
+        for place, other in enumerate(self.active):
+            shared = {link_key(interface) for interface in other.down} & {link_key(one) for one in healed.down}
+            lost = tuple(thing for thing in healed.lost if shared & set(thing.stands_on()))
+            if lost:
+                new = tuple(thing for thing in lost if thing not in other.lost)
+                self.active[place] = replace(other, lost=(*other.lost, *new))
+
+    def hold(self) -> None:
+        """Break again what came back unbroken: an interface without its impairment, a service that runs."""
+        for active in self.active:
+            try:
+                if active.how is not None:
+                    for interface in active.impaired:
+                        self.nodes.impair(interface, active.how)
+                for node, service in active.paused:
+                    if self.nodes.service_pids(node, service):
+                        self.nodes.signal_service(node, service, signal.SIGSTOP)
+            except TrenzaError as error:
+                self.journal.say("error", _where(active), f"{active.text} could not be held: {error.message}")
+
     def _start(self, one: Resting, observed: State, declared: State) -> None:
         if one.argv:
             if not self.nodes.service_pids(one.node, one.service):
@@ -215,6 +239,11 @@ class Faults:
         self.kernel.perform(diff(observed, target))
 
     # ------------------------------------------------------------------ asking
+    def find_active(self, active: ActiveFault) -> ActiveFault | None:
+        """A fault as it is held now: what it has to give back may have grown. None if it is healed."""
+        same = (one for one in self.active if (one.id, one.since_s) == (active.id, active.since_s))
+        return next(same, None)
+
     def find(self, words: Sequence[str]) -> list[ActiveFault]:
         """The active faults that some words mean: all without words, a number, the fault as typed, or its object."""
         if not words:

@@ -35,6 +35,9 @@ class Breaking:
     def _active(self) -> list[ActiveFault]:
         return [] if self._engine.faults is None else self._engine.faults.active
 
+    def _is_active(self, fault: ActiveFault) -> bool:
+        return self._engine.faults is not None and self._engine.faults.find_active(fault) is not None
+
     async def fault(self, connection: Connection, message: Message) -> None:
         """Inject a fault."""
         for_s = duration_s(message["for"]) if message.get("for") else None
@@ -55,7 +58,7 @@ class Breaking:
     async def undo(self, active: ActiveFault) -> None:
         """Heal a fault, unless somebody else did."""
         async with self._busy:
-            if active in self._active():
+            if self._is_active(active):
                 self._engine.heal([active])
                 self._attend()
 
@@ -68,7 +71,7 @@ class Breaking:
                 self._engine.heal(healed)
             finally:
                 for active in healed:
-                    if active not in self._active():
+                    if not self._is_active(active):
                         self._stop_clock(active)
                 self._attend()
         connection.send({"result": {"healed": [fault_view(active) for active in healed]}})
@@ -91,7 +94,7 @@ class Breaking:
 
     async def _heal_due(self, active: ActiveFault) -> None:
         async with self._busy:
-            if active not in self._active():
+            if not self._is_active(active):
                 return
             try:
                 self._engine.heal([active])

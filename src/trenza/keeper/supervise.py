@@ -182,6 +182,7 @@ class Supervisor:
         self._engine.journal.say(
             "service", process.node, f"{process.name} restarted", service=process.name, state="running"
         )
+        self._engine.hold_faults()
         self.watch()
 
     # ------------------------------------------------------------------ readiness
