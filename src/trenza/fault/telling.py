@@ -144,10 +144,12 @@ class _Teller:
         theory = self.tr("theory", "teoría")
         match said.fate:
             case Fate.UNHARMED:
-                yield f"  {theory}: " + self.tr("nothing is lost", "no se pierde nada")
+                yield f"  {theory}: " + self.tr("nothing is lost", "no se pierde nada") + self._judged(outage, said)
             case Fate.LOST:
-                yield f"  {theory}: " + self.tr(
-                    f"lost until it is mended: {said.why}", f"perdido hasta que se arregle: {said.why}"
+                yield (
+                    f"  {theory}: "
+                    + self.tr(f"lost until it is mended: {said.why}", f"perdido hasta que se arregle: {said.why}")
+                    + self._judged(outage, said)
                 )
             case Fate.LOST_BEFORE:
                 yield f"  {theory}: " + self.tr(
@@ -167,13 +169,22 @@ class _Teller:
             yield f"    {_NOTES[note][self.spanish]}"
 
     def _judged(self, outage: ProbeOutage, said: Prediction) -> str:
-        seconds = outage.seconds
-        if seconds is None:
-            return ""
-        slack = outage.resolution_s
-        if said.low_s - slack <= seconds <= said.high_s + slack:
-            return self.tr("; measured within", "; lo medido está dentro")
-        return self.tr("; measured outside", "; lo medido está fuera")
+        """Whether what was measured is what theory says; nothing where they cannot be compared."""
+        seconds, slack = outage.seconds, outage.resolution_s
+        match said.fate:
+            case Fate.UNHARMED:
+                fits = not outage.harmed
+            case Fate.LOST:
+                fits = seconds is None
+            case _ if seconds is None:
+                return ""
+            case _:
+                fits = said.low_s - slack <= seconds <= said.high_s + slack
+        if fits:
+            return self.tr("; measured within", "; lo medido está dentro") if said.fate is Fate.OUTAGE else ""
+        if said.fate is Fate.OUTAGE:
+            return self.tr("; measured outside", "; lo medido está fuera")
+        return self.tr("; not what was measured", "; no es lo medido")
 
     def _timeline(self) -> Iterator[str]:
         told = [

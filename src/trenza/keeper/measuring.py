@@ -190,7 +190,7 @@ class Measuring:
             watched = prober.watched()
             ill = [one for one in watched if not is_well(one, time.time())]
             # A server that is down already would not be missed; one that stays down is not waited for for ever.
-            ready = not self._moving() and (self._witness.all_up or now > until - limit_s / 2)
+            ready = not self._moving() and (not self._witness.not_up or now > until - limit_s / 2)
             well_since = None if ill or not ready else (well_since or now)
             if well_since is not None and now - well_since >= _BASELINE_S:
                 self._known = self._neighbours_now(question)
@@ -198,8 +198,9 @@ class Measuring:
             if connection.closed.is_set():
                 raise UsageError("whoever asked has gone")
             if now > until:
+                reasons = [f"{one.probe}: {_why(one)}" for one in ill] or [*self._unsettled(), *self._witness.not_up]
                 raise UsageError(
-                    "\n".join(f"{one.probe}: {_why(one)}" for one in ill) or "the probes are not steady",
+                    "\n".join(reasons) or "the probes were well for moments only",
                     hint="nothing was broken: mend this first, or wait until the network has converged",
                 )
             await asyncio.sleep(_LOOK_EVERY_S)  # answers arrive all the time; one looks now and then
@@ -223,8 +224,12 @@ class Measuring:
         return False
 
     def _moving(self) -> bool:
+        return not self._witness.quiet or bool(self._unsettled())
+
+    def _unsettled(self) -> list[str]:
+        """The bridge ports that neither forward nor have given it up, and what they do."""
         ports = self._engine.measure().ports
-        return not self._witness.quiet or any(port.state in ("listening", "learning") for port in ports)
+        return [f"{port.interface} is {port.state}" for port in ports if port.state in ("listening", "learning")]
 
 
 def _why(watched: Watched) -> str:

@@ -162,9 +162,14 @@ class Witness:
         return all(state.is_settled for states in self._servers.values() for state in states.values())
 
     @property
-    def all_up(self) -> bool:
-        """Whether every server of every balancer that was asked is up."""
-        return all(state.is_up for states in self._servers.values() for state in states.values())
+    def not_up(self) -> list[str]:
+        """The servers that balancers hold for down, and by whom."""
+        return [
+            f"{state.backend}/{state.server} is {state.status} for {node}"
+            for node, states in self._servers.items()
+            for state in states.values()
+            if not state.is_up
+        ]
 
 
 def _tree_changes(

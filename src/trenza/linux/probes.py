@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import select
 import socket
-import struct
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Final
 
+from trenza.fault.probes import echo_reply_sequence, echo_request
 from trenza.linux.netns import Home
 from trenza.model.names import NodeName
 from trenza.model.state import IpAddress
 
-_ECHO: Final = struct.Struct("!BBHHH")
+_IDENTIFIER: Final = 0x7A7A
 _RESEND_S: Final = 0.05
 
 
@@ -47,14 +46,14 @@ def unanswered(
 
     Returns the pairs that were not. Each request carries a nonce, so that an old answer or another's is not taken.
     """
-    waiting = list(dict.fromkeys(pairs))
+    waiting = dict(enumerate(dict.fromkeys(pairs)))
     sockets: dict[tuple[NodeName, int], socket.socket] = {}
     poll = select.poll()
     by_descriptor: dict[int, tuple[NodeName, int]] = {}
     nonce = os.urandom(8)
     until = time.monotonic() + deadline_s
     try:
-        for pair in waiting:
+        for pair in waiting.values():
             key = (pair.source, pair.destination.version)
             if key not in sockets and pair.source in netns:
                 sockets[key] = _echo_socket(home, netns[pair.source], pair.destination.version)
@@ -63,14 +62,15 @@ def unanswered(
         again = 0.0
         while waiting and (now := time.monotonic()) < until:
             if now >= again:
-                for number, pair in enumerate(waiting):
-                    _send_echo(sockets.get((pair.source, pair.destination.version)), pair, number & 0xFFFF, nonce)
+                for number, pair in waiting.items():
+                    _send_echo(sockets.get((pair.source, pair.destination.version)), pair, number, nonce)
                 again = now + _RESEND_S
             for descriptor, _ in poll.poll(max(0.0, min(again, until) - time.monotonic()) * 1000):
                 source, version = by_descriptor[descriptor]
-                answered = set(_answers(sockets[source, version], version, nonce))
-                waiting = [pair for pair in waiting if pair.source != source or str(pair.destination) not in answered]
-        return waiting
+                for number in _answers(sockets[source, version], version, nonce):
+                    if number in waiting and waiting[number].source == source:
+                        del waiting[number]
+        return tuple(waiting.values())
     finally:
         for one in sockets.values():
             one.close()
@@ -88,32 +88,22 @@ def _echo_socket(home: Home, netns: int, version: int) -> socket.socket:
     return made
 
 
-def _send_echo(sock: socket.socket | None, pair: Pair, sequence: int, nonce: bytes) -> None:
+def _send_echo(sock: socket.socket | None, pair: Pair, number: int, nonce: bytes) -> None:
     if sock is None:
         return
-    kind = 8 if pair.destination.version == 4 else 128  # RFC 792, RFC 4443; ICMPv6's checksum is the kernel's work
-    packet = _ECHO.pack(kind, 0, 0, 0x7A7A, sequence) + nonce
-    if kind == 8:
-        packet = _ECHO.pack(kind, 0, _checksum(packet), 0x7A7A, sequence) + nonce
     try:
-        sock.sendto(packet, (str(pair.destination), 0))
+        sock.sendto(echo_request(pair.destination.version, _IDENTIFIER, number, nonce), (str(pair.destination), 0))
     except OSError:
         return  # no route now: asked again until the deadline
 
 
-def _checksum(data: bytes) -> int:
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    total = (total & 0xFFFF) + (total >> 16)
-    return ~(total + (total >> 16)) & 0xFFFF
-
-
-def _answers(sock: socket.socket, version: int, nonce: bytes) -> Iterable[str]:
+def _answers(sock: socket.socket, version: int, nonce: bytes) -> Iterable[int]:
+    """The numbers of the pairs that were answered."""
     while True:
         try:
-            data, sender = sock.recvfrom(512)
+            data = sock.recv(512)
         except BlockingIOError:
             return
-        offset = (data[0] & 15) * 4 if version == 4 else 0
-        reply = 0 if version == 4 else 129
-        if len(data) >= offset + 16 and data[offset] == reply and data[offset + 8 : offset + 16] == nonce:
-            yield str(ip_address(sender[0].split("%")[0]))
+        number = echo_reply_sequence(version, data, nonce)
+        if number is not None:
+            yield number

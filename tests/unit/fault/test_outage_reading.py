@@ -205,6 +205,7 @@ def test_a_report_is_told_in_english_and_spanish() -> None:
     assert "  3.20 s  VRRP          until vm2/bal2: vrrpext: MASTER" in text
     assert "theory: between 8.00 s and 12.00 s; measured within" in text
     assert "100 of 298 lost (34%)" in text
+    assert "theory: nothing is lost; not what was measured" in text
     assert "theory: lost until it is mended: it is <gone>" in text
     assert "unharmed: none of 500 lost" in text
     assert "+3.200 s * vrrp" in text
