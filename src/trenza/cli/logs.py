@@ -6,9 +6,10 @@ import argparse
 from typing import Any
 
 from trenza.cli.arguments import add_lab, add_node
-from trenza.cli.speech import note, printable, put_line, tr
-from trenza.client.session import connect, converse, get_running, running_labs
-from trenza.errors import KeeperError, UsageError
+from trenza.cli.speech import printable, put_line, tr
+from trenza.cli.streaming import stream
+from trenza.client.session import get_running
+from trenza.errors import UsageError
 
 DEFAULT_LINES = 20
 
@@ -39,8 +40,6 @@ def run_logs(arguments: argparse.Namespace) -> int:
                 print(printable(source + line, keep="\t"), flush=True)
 
     lab = get_running(arguments.lab)
-    channel = connect(lab)
-    channel.socket.settimeout(None)
     request = {
         "verb": "logs",
         "node": arguments.node,
@@ -48,12 +47,4 @@ def run_logs(arguments: argparse.Namespace) -> int:
         "lines": arguments.lines,
         "follow": arguments.follow,
     }
-    try:
-        converse(channel, request, listener=show)
-    except KeeperError:
-        if lab in running_labs():
-            raise
-        note(tr(f"{lab} has ended", f"{lab} ha terminado"))
-    finally:
-        channel.close()
-    return 0
+    return stream(lab, request, show)

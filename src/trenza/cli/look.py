@@ -13,10 +13,11 @@ from typing import Any
 
 from trenza.cli.arguments import add_format, add_lab, add_node, complete_nodes
 from trenza.cli.breaking import faults_table
-from trenza.cli.speech import note, printable, put, put_json, put_line, table, tr
+from trenza.cli.speech import printable, put, put_json, put_line, table, tr
+from trenza.cli.streaming import stream
 from trenza.client.machine import machine_pids
 from trenza.client.session import RemoteError, ask, connect, converse, get_running, running_labs
-from trenza.errors import KeeperError, UsageError
+from trenza.errors import UsageError
 
 Data = dict[str, Any]
 WHAT = ("nodes", "links", "addresses", "routes", "neighbours", "fdb", "stp", "services", "faults")
@@ -213,18 +214,8 @@ def run_events(arguments: argparse.Namespace) -> int:
             put(printable(f"{'':14}{line}", keep=""))
 
     lab = get_running(arguments.lab)
-    channel = connect(lab)
-    channel.socket.settimeout(None)
     request = {"verb": "events", "follow": arguments.follow, "kinds": arguments.kind, "all": arguments.all}
-    try:
-        converse(channel, request, listener=show)
-    except KeeperError:
-        if lab in running_labs():
-            raise
-        note(tr(f"{lab} has ended", f"{lab} ha terminado"))
-    finally:
-        channel.close()
-    return 0
+    return stream(lab, request, show)
 
 
 # ---------------------------------------------------------------- capture
