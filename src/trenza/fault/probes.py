@@ -108,13 +108,14 @@ _ECHO = struct.Struct("!BBHHH")
 ECHO_BYTES = 8 + 12
 
 
-def echo_request(version: int, identifier: int, sequence: int, nonce: bytes) -> bytes:
-    """An ICMP echo request (RFC 792; RFC 4443, whose checksum the kernel fills in)."""
+def echo_request(version: int, identifier: int, sequence: int, nonce: bytes, *, size_bytes: int = ECHO_BYTES) -> bytes:
+    """An ICMP echo request (RFC 792; RFC 4443, whose checksum the kernel fills in), zeros up to `size_bytes`."""
     kind = 8 if version == 4 else 128
     packet = _ECHO.pack(kind, 0, 0, identifier, sequence & 0xFFFF) + nonce + sequence.to_bytes(4, "big")
+    packet = packet.ljust(size_bytes, b"\0")
     if version == 6:
         return packet
-    return _ECHO.pack(kind, 0, _checksum(packet), identifier, sequence & 0xFFFF) + packet[8:]
+    return _ECHO.pack(kind, 0, internet_checksum(packet), identifier, sequence & 0xFFFF) + packet[8:]
 
 
 def echo_reply_sequence(version: int, packet: bytes, nonce: bytes) -> int | None:
@@ -127,8 +128,9 @@ def echo_reply_sequence(version: int, packet: bytes, nonce: bytes) -> int | None
     return int.from_bytes(packet[offset + 16 : offset + 20], "big")
 
 
-def _checksum(data: bytes) -> int:
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+def internet_checksum(data: bytes) -> int:
+    """The checksum of IP, ICMP and UDP (RFC 1071)."""
+    total: int = sum(struct.unpack(f"!{(len(data) + 1) // 2}H", data + b"\0" * (len(data) & 1)))
     total = (total & 0xFFFF) + (total >> 16)
     return ~(total + (total >> 16)) & 0xFFFF
 

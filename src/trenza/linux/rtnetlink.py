@@ -364,6 +364,12 @@ def ask_forwarding(family: int) -> bytes:
     return message(GETNETCONF, 0, bytes((family, 0, 0, 0)) + attribute(1, u32(0xFFFFFFFF)))
 
 
+def ask_route(target: IpAddress) -> bytes:
+    """The route that a packet to `target` would take."""
+    family, length = (AF_INET, 32) if target.version == 4 else (AF_INET6, 128)
+    return message(GETROUTE, 0, _ROUTE(family, length, 0, 0, 0, 0, 0, 0, 0) + _ip_attribute(1, target))
+
+
 def ask_namespace_id(descriptor: int) -> bytes:
     """The id by which the asked namespace knows the one behind `descriptor`."""
     return message(GETNSID, 0, bytes(4) + attribute(3, u32(descriptor)))

@@ -222,7 +222,7 @@ def route_records(data: bytes, start: int, end: int) -> Iterator[RouteRecord]:
     metric, source = number(found.get(6)), ip_of(found.get(7))
     if 9 not in found:
         yield RouteRecord(
-            to, _next_hop(found), number(found.get(4)), metric, protocol, kind, bool(flags & 4), source
+            to, next_hop(found), number(found.get(4)), metric, protocol, kind, bool(flags & 4), source
         )  # fmt: skip
         return
     hops, offset = found[9], 0
@@ -231,11 +231,12 @@ def route_records(data: bytes, start: int, end: int) -> Iterator[RouteRecord]:
         if size < 8:
             return
         hop = attributes(hops, offset + 8, offset + size)
-        yield RouteRecord(to, _next_hop(hop), dev, metric, protocol, kind, bool(hop_flags & 4), source)
+        yield RouteRecord(to, next_hop(hop), dev, metric, protocol, kind, bool(hop_flags & 4), source)
         offset += (size + 3) & ~3
 
 
-def _next_hop(found: dict[int, bytes]) -> IpAddress | None:
+def next_hop(found: dict[int, bytes]) -> IpAddress | None:
+    """The next hop among a route's attributes, of either family (RTA_VIA, RTA_GATEWAY)."""
     return ip_of(found[18][2:]) if 18 in found else ip_of(found.get(5))
 
 
