@@ -44,6 +44,7 @@ VERBS = {
     "history": Verb("inside", "what was typed in the nodes' shells", "lo tecleado en las shells"),
     "logs": Verb("logs", "what services write, and go on writing (-f)", "lo que escriben los servicios"),
     "events": Verb("look", "what happened, and what happens (-f)", "lo que pasó, y lo que pasa (-f)"),
+    "check": Verb("checking", "how far you are: checks, points, what is wrong", "cuánto llevas: puntos, y qué falla"),
     "fault": Verb(
         "breaking", "break something: a cable, a switch, a daemon", "avería algo: un cable, un puente, un demonio"
     ),

@@ -102,6 +102,7 @@ class Engine:
         self.faults = None if faulty is None else Faults(kernel, faulty, journal, active)
         self._parsed: tuple[str, Lab, tuple[Problem, ...]] | None = None
         self._reading: tuple[str, Lab, State, tuple[Problem, ...]] | None = None
+        self._reference: tuple[str, Lab, State] | None = None
         if self.record is not None:
             self._read(self.record)
 
@@ -200,6 +201,7 @@ class Engine:
         if self.record is not None:
             record.launched, record.restarts = self.record.launched, self.record.restarts
             record.faults, record.forwards = self.record.faults, self.record.forwards
+            record.latches = self.record.latches
             record.began_s = self.record.began_s
         else:
             record.began_s = time.time()
@@ -217,6 +219,31 @@ class Engine:
         if record is not None and not set(grants) <= set(record.nat):
             record.nat = [grant for grant in GRANTS if grant in (*record.nat, *grants)]
             record.save(self._record_path)
+
+    def reference(self, hidden: tuple[bytes, str] | None = None) -> tuple[Lab, State]:
+        """The whole lab, all checkpoints merged, under the choices it was started with: what checks name.
+
+        `hidden` is a file of further checks, with its name. Raises LabFileError.
+        """
+        record = self.record
+        if record is None:
+            raise UsageError("nothing was built yet")
+        choices = Choices(profile=record.profile, parameters=record.parameters, variants=tuple(record.variants))
+        asked = repr((record.source, choices, record.language, hidden))
+        if self._reference is None or self._reference[0] != asked:
+            lab = read(record.source, record.shown, choices, record.language, hidden).lab
+            sources = {file.source for node in lab.nodes for file in node.files if file.source is not None}
+            for source in sorted(sources - record.files.keys()):
+                record.files[source] = base64.b64encode(self.fetch(source)).decode()
+            contents = {source: base64.b64decode(record.files[source]) for source in sources}
+            self._reference = (asked, lab, wanted_state(lab, contents))
+        return self._reference[1:]
+
+    def latch(self, checkpoints: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write down checkpoints that passed, before anybody is told."""
+        if self.record is not None and checkpoints:
+            self.record.latches = {**self.record.latches, **{name: dict(one) for name, one in checkpoints.items()}}
+            self.record.save(self._record_path)
 
     def remember_forwards(self, forwards: Sequence[Mapping[str, Any]]) -> None:
         """Write down which ports of the machine lead into the lab, before they do."""

@@ -49,6 +49,9 @@ class Record:
     faults: list[dict[str, Any]] = field(default_factory=list)
     """The faults in effect, as `trenza.engine.faults` writes them."""
 
+    latches: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Checkpoints that passed, by name: when, and what they ask (a digest), so that a changed one is asked anew."""
+
     def save(self, path: Path) -> None:
         """Write it whole or not at all; raises KeeperError."""
         fields: dict[str, Any] = asdict(self)

@@ -15,7 +15,7 @@ from itertools import groupby
 from trenza.fault.probes import Probe, ProbeKind
 from trenza.model.event import Event
 from trenza.model.names import bare_name
-from trenza.theory.outage import Prediction
+from trenza.theory.outage import Fate, Prediction
 
 GOOD_INTERVALS = 3
 """So many good answers in a row, and a probe is well."""
@@ -147,6 +147,22 @@ class ProbeOutage:
     def intermittent(self) -> bool:
         """Whether good answers came between the lost ones."""
         return len(self.windows) > 1
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether theory says the same; None where they cannot be compared."""
+        said, seconds = self.prediction, self.seconds
+        if said is None:
+            return None
+        match said.fate:
+            case Fate.UNHARMED:
+                return not self.harmed
+            case Fate.LOST:
+                return seconds is None
+            case _ if seconds is None:
+                return None
+            case _:
+                return said.low_s - self.resolution_s <= seconds <= said.high_s + self.resolution_s
 
     def by_layer(self) -> dict[Layer, float]:
         """Seconds put down to each layer."""

@@ -170,16 +170,9 @@ class _Teller:
 
     def _judged(self, outage: ProbeOutage, said: Prediction) -> str:
         """Whether what was measured is what theory says; nothing where they cannot be compared."""
-        seconds, slack = outage.seconds, outage.resolution_s
-        match said.fate:
-            case Fate.UNHARMED:
-                fits = not outage.harmed
-            case Fate.LOST:
-                fits = seconds is None
-            case _ if seconds is None:
-                return ""
-            case _:
-                fits = said.low_s - slack <= seconds <= said.high_s + slack
+        fits = outage.fits
+        if fits is None:
+            return ""
         if fits:
             return self.tr("; measured within", "; lo medido está dentro") if said.fate is Fate.OUTAGE else ""
         if said.fate is Fate.OUTAGE:

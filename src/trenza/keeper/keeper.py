@@ -21,6 +21,7 @@ from trenza.engine.journal import Journal
 from trenza.engine.record import Mode
 from trenza.errors import TrenzaError, UsageError
 from trenza.keeper.breaking import Breaking
+from trenza.keeper.checking import Checking
 from trenza.keeper.commands import Commands
 from trenza.keeper.connection import Connection, problem_as_json
 from trenza.keeper.door import Doors
@@ -92,6 +93,7 @@ class Keeper:
         self.measuring = Measuring(
             self.engine, self.nodes, self.breaking, self.witness, self.kernel.watch(neighbours=True, follow=False)
         )
+        self.checking = Checking(self.engine, self.nodes, self.measuring)
         self.forwarding = Forwarding(self.engine, self.nodes, self.home)
         self.ways_out = WaysOut(self.engine, self.nodes, settings.directory)
         self._changes = self.kernel.watch(neighbours=False)
@@ -117,6 +119,7 @@ class Keeper:
             "fault": self.breaking.fault,
             "heal": self.breaking.heal,
             "outage": self.measuring.outage,
+            "check": self.checking.check,
             "forward": self.forwarding.forward,
             "forwards": self.forwarding.forwards,
             "unforward": self.forwarding.unforward,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -72,7 +73,9 @@ class Measuring:
         question = self._question(message)
         self._measuring = True
         try:
-            report = await self._measure(question, connection, keep=bool(message.get("keep")))
+            report, active = await self._measure(question, connection)
+            if not message.get("keep"):
+                await self._breaking.undo(active)
         finally:
             self._measuring = False
         language = message.get("language") or "en"
@@ -82,6 +85,25 @@ class Measuring:
 
             result["picture"] = outage_svg(report, language)
         connection.send({"result": result})
+
+    @asynccontextmanager
+    async def broken(self, message: Message, connection: Connection) -> AsyncIterator[OutageReport | None]:
+        """A fault in effect, with what its probes saw until all was well and quiet; undone at the end of the block."""
+        if self._measuring:
+            raise UsageError("an outage is being measured already")
+        self._measuring = True
+        try:
+            if message["probes"]:
+                report, active = await self._measure(self._question(message), connection)
+            else:
+                report = None
+                active = await self._breaking.inject(self._engine.read_fault(message["words"], {}))
+            try:
+                yield report
+            finally:
+                await self._breaking.undo(active)
+        finally:
+            self._measuring = False
 
     # ------------------------------------------------------------------ asking
     def _question(self, message: Message) -> _Question:
@@ -126,7 +148,8 @@ class Measuring:
         raise UsageError(f"{node} has no address", hint=f"{probe.kind} {probe.source} -> ADDRESS")
 
     # ------------------------------------------------------------------ measuring
-    async def _measure(self, question: _Question, connection: Connection, *, keep: bool) -> OutageReport:
+    async def _measure(self, question: _Question, connection: Connection) -> tuple[OutageReport, ActiveFault]:
+        """What the probes saw, and the fault, which is still in effect; it is undone if measuring did not end well."""
         prober = Prober(question.vantages)
         events: list[Event] = []
         stop_listening = self._engine.journal.listen(events.append)
@@ -147,9 +170,11 @@ class Measuring:
                 finally:
                     await asyncio.to_thread(prober.stop)
             end_s = time.time()
-        finally:
-            if active is not None and not keep:  # however the measuring ended
+        except BaseException:
+            if active is not None:
                 await self._breaking.undo(active)
+            raise
+        finally:
             self._loop.remove_reader(self._neighbours.fileno())
             self._neighbours.follow({})
             stop_listening()
@@ -158,7 +183,7 @@ class Measuring:
             read_outage(watched.probe, watched.samples, told, active.since_s, prediction)
             for watched, prediction in zip(prober.watched(), question.predictions, strict=True)
         )
-        return OutageReport(active.text, active.since_s, end_s, settled, read, told)
+        return OutageReport(active.text, active.since_s, end_s, settled, read, told), active
 
     def _hear_neighbours(self, addresses: set[IpAddress]) -> None:
         """Whose MAC address answers for an address that is asked for, as the askers' own tables have it."""

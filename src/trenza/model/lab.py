@@ -10,12 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trenza.model.checks import Check, Text
 from trenza.model.names import Interface, Mac, NicName, NodeName
 from trenza.model.services import Service
 from trenza.model.state import IpAddress, IpInterface, IpNetwork, MacvlanMode, NodeKind, RouteType
-
-Text = Mapping[str, str]
-"""A sentence by language code: {"en": …, "es": …}; either may be missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,12 +197,12 @@ class Cable:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A graded step. `checks` are kept as written (plain data) until they get their meaning."""
+    """A graded step. `checks` are read of whole labs only: they name what any checkpoint adds."""
 
     name: str
     title: Text = field(default_factory=dict)
     points: float = 0
-    checks: tuple[Any, ...] = ()
+    checks: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,19 +8,20 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import TypeVar
 
 from trenza.model.state import IpAddress, IpInterface
-from trenza.spec.format import CHECK_KINDS, CHECKPOINT, DAEMONS, FDB, LAB, ROUTE, SERVICE, SERVICE_KINDS
+from trenza.spec.check_format import CHECK, CHECK_KINDS, CHECK_RECORDS, MEANWHILE
+from trenza.spec.format import CHECKPOINT, DAEMONS, FDB, LAB, ROUTE, SERVICE, SERVICE_KINDS
 from trenza.spec.forms import PLAIN
-from trenza.spec.kinds import Data, Form, Kind, Many, Record, Table, Wrong
+from trenza.spec.kinds import Form, Kind, Many, Record, Table, Wrong
 from trenza.spec.mend import entries_of_list, slip_in_place_of
 from trenza.spec.merge import written_out
 from trenza.spec.parameters import is_unfilled
 from trenza.spec.report import Hint, Report, Word, meant, nearest
 from trenza.spec.slips import slip_of_key
-from trenza.spec.tree import Entry, Mapped, Place, Scalar, Sequence, Tree, plain_data
+from trenza.spec.tree import Entry, Mapped, Place, Scalar, Sequence, Tree
 
 T = TypeVar("T")
 
-_WHOLE = (LAB, CHECKPOINT, ROUTE, FDB)
+_WHOLE = (LAB, CHECKPOINT, ROUTE, FDB, *CHECK_RECORDS)
 """Records that nothing is laid under, so that a draft of them is complete."""
 
 
@@ -184,6 +185,8 @@ class Decoder:
             case Record():
                 if kind.switchable and isinstance(tree, Scalar) and tree.value is False:
                     return None
+                if kind in (CHECK, MEANWHILE) and not self._is_check(tree):
+                    return None
                 return Given(self.record(kind, tree, key), tree.at)
             case Table():
                 return self._table(kind, tree, key)
@@ -191,8 +194,6 @@ class Decoder:
                 return self._many(kind, tree)
             case Form():
                 return self._scalar(kind, tree)
-            case Data():
-                return Given(plain_data(tree), tree.at)
 
     def _table(self, kind: Table, tree: Tree, at: Place) -> Given | None:
         if (slip := slip_in_place_of(kind, tree, at)) is not None:
@@ -236,9 +237,6 @@ class Decoder:
         if not isinstance(tree, Sequence):
             self._unlike("a list", tree)
             return None
-        if isinstance(kind.of, Data):
-            for item in tree.items:
-                self._check(item)
         given = [self._given(kind.of, item, item.at) for item in tree.items]
         if isinstance(kind.of, Form) and any(item is None for item in given):
             return None
@@ -283,22 +281,21 @@ class Decoder:
         self.report.say("E053", entry.key, hint, name=name, kinds=" ".join(SERVICE_KINDS))
         return False
 
-    def _check(self, tree: Tree) -> None:
-        """That a check is a mapping with one kind of question; what it asks is read elsewhere."""
-        if isinstance(tree, Scalar) and tree.lost:
-            return
+    def _is_check(self, tree: Tree) -> bool:
+        """Whether it is a mapping with one kind of question; says so if it is not."""
         if not isinstance(tree, Mapped):
             self.report.say("E054", tree.at, ("check_form", {"names": " ".join(CHECK_KINDS)}))
-            return
+            return False
         kinds = [name for name in tree.entries if name in CHECK_KINDS]
         if len(kinds) == 1:
-            return
+            return True
         at = next((entry.key for entry in tree.entries.values()), tree.at)
         name = next(iter(tree.entries), "")
         near = nearest(name, CHECK_KINDS) if not kinds else None
         names = {"names": " ".join(CHECK_KINDS), "kind": Word("checks")}
         hint = ("did_you_mean", {**names, "near": near}) if near is not None else ("check_form", names)
         self.report.say("E054", at, hint)
+        return False
 
 
 def _comes_before(tree: Mapped, one: str, other: str) -> bool:
@@ -316,6 +313,6 @@ def _mapping_hint(kind: Table, tree: Tree) -> Hint | None:
             value = "{…}"
         case Many():
             value = "[…]"
-        case Form() | Data():
+        case Form():
             value = "…"
     return ("mapping_not_list", {"text": f"{names[0]}: {value}"})

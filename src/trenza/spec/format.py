@@ -7,13 +7,8 @@ from collections.abc import Mapping
 from trenza.model.state import MacvlanMode, Restart, RouteType
 from trenza.services import dnsmasq, keepalived
 from trenza.spec import forms
-from trenza.spec.kinds import Data, Many, Option, Record, Table, record
-
-CHECK_KINDS = (
-    "ping", "no_ping", "ping_all", "path", "http", "tcp", "dns", "dhcp", "mtu", "stp", "fdb", "arp", "route", "seen",
-    "not_seen", "owner", "netns", "no_ip", "service", "fault", "remote", "kubernetes", "run",
-)  # fmt: skip
-"""What a check may ask; what each means is not this package's business."""
+from trenza.spec.check_format import CHECK, CHECK_RECORDS
+from trenza.spec.kinds import Many, Option, Record, Table, record
 
 _IPS = Option(
     "ip", Many(forms.INTERFACE, single=True), "Addresses with their prefix lengths: one or several, IPv4 and IPv6."
@@ -301,7 +296,20 @@ CHECKPOINT = record(
     _TITLE,
     Option("points", forms.number(0, 1_000_000), "What it is worth."),
     Option("adds", ADDS, "The reference solution of this step."),
-    Option("checks", Many(Data()), "Questions about behaviour, each `{KIND: …}`."),
+    Option("checks", Many(CHECK), "Questions about behaviour, each `{KIND: …}`."),
+)  # fmt: skip
+
+HIDDEN = record(
+    "hidden checks", "A file of checks that students do not have, for `check --hidden` and `grade --hidden`.",
+    Option(
+        "checkpoints",
+        Many(record(
+            "hidden checkpoint", "Further checks of a checkpoint.",
+            Option("name", forms.NAME, "The checkpoint's name.", required=True),
+            Option("checks", Many(CHECK), "Its further checks."),
+        )),
+        "The checkpoints that get more checks.", required=True,
+    ),
 )  # fmt: skip
 
 VARIANT = record(
@@ -326,5 +334,5 @@ LAB = record(
 RECORDS: tuple[Record, ...] = (
     LAB, HOST, CONTAINER, SWITCH, NIC, PEER, BRIDGE, PORT, STP, VXLAN, FDB, MACVLAN, ROUTE, FILE, SERVICE, READY,
     KEEPALIVED, VRRP, TRACK_SCRIPT, HAPROXY, FRONTEND, BACKEND, BALANCER_SERVER, APACHE, DNSMASQ, SYSLOG,
-    CHECKPOINT, VARIANT, ADDS,
+    CHECKPOINT, VARIANT, ADDS, *CHECK_RECORDS,
 )  # fmt: skip

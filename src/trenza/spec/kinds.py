@@ -103,12 +103,7 @@ class Record:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
-    """Anything; kept as written."""
-
-
-Kind = Form | Many | Table | Record | Data
+Kind = Form | Many | Table | Record
 
 
 def record(

@@ -6,7 +6,7 @@ error already, and no Lab comes of a mended tree.
 
 from __future__ import annotations
 
-from trenza.spec.kinds import Data, Form, Kind, Many, Record, Table, Wrong
+from trenza.spec.kinds import Form, Kind, Many, Record, Table, Wrong
 from trenza.spec.report import nearest
 from trenza.spec.slips import Slip, is_below, slip_of_key, slip_of_value
 from trenza.spec.tree import Entry, Mapped, Place, Scalar, Sequence, Tree
@@ -41,7 +41,7 @@ def mended(kind: Kind, tree: Tree, key: Place | None = None) -> Tree:
             return Mapped(mended_entries, tree.at, tree.size)
         case Many() if isinstance(tree, Sequence):
             return Sequence(tuple(mended(kind.of, item) for item in tree.items), tree.at, tree.size)
-        case Record() | Table() | Many() | Form() | Data():
+        case Record() | Table() | Many() | Form():
             return tree
 
 

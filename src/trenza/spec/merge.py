@@ -7,7 +7,7 @@ replaces; null removes. Short forms are written out first, so that `[eth0]` and
 
 from __future__ import annotations
 
-from trenza.spec.kinds import Data, Form, Kind, Many, Record, Table
+from trenza.spec.kinds import Form, Kind, Many, Record, Table
 from trenza.spec.report import Report
 from trenza.spec.tree import Entry, Mapped, Scalar, Sequence, Tree, same_data
 
@@ -26,7 +26,7 @@ def written_out(kind: Kind, tree: Tree) -> Tree:
         case Many():
             if kind.single and isinstance(tree, Scalar) and not tree.is_null:
                 return Sequence((tree,), tree.at)
-        case Form() | Data():
+        case Form():
             pass
     return tree
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from trenza.spec.format import CONTAINER, HOST, SWITCH
-from trenza.spec.kinds import Data, Form, Kind, Many, Record, Table
+from trenza.spec.kinds import Form, Kind, Many, Record, Table
 from trenza.spec.report import Report, meant
 from trenza.spec.tree import Entry, Mapped, Scalar, Sequence, Tree
 
@@ -120,5 +120,5 @@ def _entry_kind(kind: Kind | None, name: str) -> Kind | None:
         case Record():
             option = kind.options.get(name)
             return None if option is None else option.kind
-        case Many() | Form() | Data() | None:
+        case Many() | Form() | None:
             return None

@@ -11,18 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trenza.errors import LabFileError, Problem, UsageError
+from trenza.model.checks import Check
 from trenza.model.lab import Checkpoint, Lab, Variant
 from trenza.spec.build import nodes_of
+from trenza.spec.checks import Asking
 from trenza.spec.decode import Decoded, Decoder
 from trenza.spec.drafts import drafts_of
-from trenza.spec.format import ADDS, LAB
+from trenza.spec.format import ADDS, HIDDEN, LAB
 from trenza.spec.kinds import Kind
 from trenza.spec.lint import lint
 from trenza.spec.mend import mended
 from trenza.spec.merge import merged
 from trenza.spec.parameters import UNTOUCHED, Filling
 from trenza.spec.regions import Regions, base_of
-from trenza.spec.report import Report, nearest
+from trenza.spec.report import Report, Word, meant, nearest
 from trenza.spec.slips import slip_of_key
 from trenza.spec.tree import Entry, Mapped, Place, Scalar, Sequence, Tree
 from trenza.spec.wiring import wiring_of
@@ -54,18 +56,30 @@ class Reading:
     problems: tuple[Problem, ...] = ()
 
 
-def read(source: bytes, file: str, choices: Choices | None = None, language: str = "en") -> Reading:
+def read(
+    source: bytes,
+    file: str,
+    choices: Choices | None = None,
+    language: str = "en",
+    hidden: tuple[bytes, str] | None = None,
+) -> Reading:
     """The lab that a file describes under some choices. Pure: nothing but the bytes is looked at.
+
+    `hidden` is a second file, its bytes and its name: `checkpoints:` with further checks for those of the lab.
 
     Raises LabFileError with every error of the file, and UsageError when the file is right but a choice is not there.
     """
-    return _Reader(source, file, choices or Choices(), language).reading()
+    return _Reader(source, file, choices or Choices(), language, hidden).reading()
 
 
 class _Reader:
-    def __init__(self, source: bytes, file: str, choices: Choices, language: str) -> None:
+    def __init__(
+        self, source: bytes, file: str, choices: Choices, language: str, hidden: tuple[bytes, str] | None
+    ) -> None:
         self.text, self.trouble = decoded(source)
         self.report = Report(file, self.text, language)
+        self.hidden = hidden
+        self.language = language
         self.choices = choices
         self.usage: list[UsageError] = []
 
@@ -114,7 +128,7 @@ class _Reader:
             title=_title(top),
             nodes=nodes,
             cables=wiring.cables,
-            checkpoints=_checkpoints(top),
+            checkpoints=self._checkpoints(top, Asking(drafts, wiring.cables, self.report), known),
             variants=tuple(Variant(name, _title(variant)) for name, variant in top.table("variants").items()),
             profiles=tuple(top.scalars("profiles")),
             parameters={name: scalar.value for name, scalar in known.items()},
@@ -200,6 +214,54 @@ class _Reader:
                     chosen.append(adds)
         return chosen
 
+    def _checkpoints(self, top: Decoded, asking: Asking, known: Mapping[str, Scalar]) -> tuple[Checkpoint, ...]:
+        records = top.records("checkpoints")
+        names = tuple(checkpoint.text("name") or "" for checkpoint in records)
+        hidden = self._hidden_checks(names, asking, known)
+        return tuple(
+            Checkpoint(
+                name=name,
+                title=_title(checkpoint),
+                points=checkpoint.number("points") or 0,
+                checks=(*asking.checks(checkpoint, names[number + 1 :]), *hidden.get(name, ()))
+                if self.choices.whole
+                else (),
+            )
+            for number, (name, checkpoint) in enumerate(zip(names, records, strict=True))
+        )
+
+    def _hidden_checks(
+        self, names: tuple[str, ...], asking: Asking, known: Mapping[str, Scalar]
+    ) -> dict[str, tuple[Check, ...]]:
+        """The checks of a second file, by the checkpoint that they belong to. Raises LabFileError with its errors."""
+        if self.hidden is None or self.report.has_errors:
+            return {}
+        source, file = self.hidden
+        text, trouble = decoded(source)
+        report = Report(file, text, self.language)
+        checks: dict[str, tuple[Check, ...]] = {}
+        if trouble is not None:
+            code, at, values = trouble
+            report.say(code, at, None, **values)
+        else:
+            try:
+                tree = tree_of(text, report)
+            except Unreadable:
+                raise LabFileError(report.problems()) from None
+            filled = Filling(known, report, last=False).filled(HIDDEN, tree)
+            for record in Decoder(report, draft=False).record(HIDDEN, filled).records("checkpoints"):
+                name = record.text("name") or ""
+                if name not in names:
+                    hint = meant(name, names, "checkpoints")
+                    report.say(
+                        "E014", record.place("name"), hint, kind=Word("checkpoint"), name=name, where=Word("this lab")
+                    )
+                later = names[names.index(name) + 1 :] if name in names else ()
+                checks[name] = (*checks.get(name, ()), *asking.told_to(report).checks(record, later, hidden=True))
+        if report.has_errors:
+            raise LabFileError(report.problems())
+        return checks
+
     def _last(self, items: tuple[Tree, ...]) -> int:
         """How many checkpoints count."""
         if self.choices.start:
@@ -237,15 +299,3 @@ def _kind(name: str) -> Kind | None:
 
 def _title(record: Decoded) -> dict[str, str]:
     return {language: str(given.value) for language, given in record.scalars("title").items()}
-
-
-def _checkpoints(top: Decoded) -> tuple[Checkpoint, ...]:
-    return tuple(
-        Checkpoint(
-            name=checkpoint.text("name") or "",
-            title=_title(checkpoint),
-            points=checkpoint.number("points") or 0,
-            checks=tuple(given.value for given in checkpoint.many("checks")),
-        )
-        for checkpoint in top.records("checkpoints")
-    )

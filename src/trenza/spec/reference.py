@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from trenza.spec.catalogue import CODES
-from trenza.spec.format import CHECK_KINDS, RECORDS
-from trenza.spec.kinds import Data, Form, Kind, Many, Record, Table
+from trenza.spec.check_format import CHECK_KINDS
+from trenza.spec.format import RECORDS
+from trenza.spec.kinds import Form, Kind, Many, Record, Table
 
 _HEAD = """\
 # The lab file
@@ -106,8 +107,6 @@ def _value(kind: Kind) -> str:
             return f"mapping to: {_value(kind.of)}" + own + (", or a list of names" if kind.listable else "")
         case Record():
             return f"[{kind.name}](#{kind.name.replace(' ', '-')})"
-        case Data():
-            return "anything"
 
 
 def _cell(text: str) -> str:

@@ -6,7 +6,7 @@ Wider than the reader where a value may be `$name`, and where null removes.
 from __future__ import annotations
 
 from trenza.spec.format import LAB, RECORDS
-from trenza.spec.kinds import Data, Form, Kind, Many, Record, Table
+from trenza.spec.kinds import Form, Kind, Many, Record, Table
 
 _PARAMETER: dict[str, object] = {"type": "string", "pattern": r"\$"}
 
@@ -47,8 +47,6 @@ def _schema(kind: Kind) -> dict[str, object]:
             return _table(kind)
         case Record():
             return _short_forms(kind)
-        case Data():
-            return {}
 
 
 def _form(form: Form) -> dict[str, object]:

@@ -32,6 +32,17 @@ FORWARDING_SYSCTLS: Mapping[int, str] = {4: "net.ipv4.ip_forward", 6: "net.ipv6.
 CONNECTED_METRICS: Mapping[int, int] = {4: 0, 6: 256}
 
 
+class Wrong(str):
+    """What is wrong with a way, in English; `spanish` is the same sentence."""
+
+    spanish: str
+
+    def __new__(cls, english: str, spanish: str) -> Wrong:
+        made = super().__new__(cls, english)
+        made.spanish = spanish
+        return made
+
+
 @dataclass(frozen=True, slots=True)
 class Hop:
     """A node that a packet reaches: the address that was asked for on the segment, and the interface that has it.
@@ -47,10 +58,14 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """The way of a packet: the nodes after the sender, and the first thing wrong (None: it arrives)."""
+    """The way of a packet: the nodes after the sender, and the first thing wrong (None: it arrives).
+
+    `unheard`: where nobody answers for an address, the interface that asks and the address, of the way or its answer's.
+    """
 
     hops: tuple[Hop, ...]
-    wrong: str | None = None
+    wrong: Wrong | None = None
+    unheard: tuple[Interface, IpAddress] | None = None
 
     @property
     def arrives(self) -> bool:
@@ -215,13 +230,27 @@ class Network:
             return there
         answer_to = self._source(source, to)
         if answer_to is None:
-            return Path(there.hops, f"{source} has no IPv{to.version} address to send from")
+            wrong = Wrong(
+                f"{source} has no IPv{to.version} address to send from",
+                f"{source} no tiene dirección IPv{to.version} desde la que enviar",
+            )
+            return Path(there.hops, wrong)
         target = there.hops[-1].node
         back = self._walk(target, answer_to)
         if not back.arrives:
-            return Path(there.hops, f"the answer to {answer_to} does not come back: {back.wrong}")
+            assert back.wrong is not None
+            wrong = Wrong(
+                f"the answer to {answer_to} does not come back: {back.wrong}",
+                f"la respuesta a {answer_to} no vuelve: {back.wrong.spanish}",
+            )
+            return Path(there.hops, wrong, back.unheard)
         if back.hops and back.hops[-1].node != source:
-            return Path(there.hops, f"the answer to {answer_to} goes to {back.hops[-1].node}, which has it too")
+            other = back.hops[-1].node
+            wrong = Wrong(
+                f"the answer to {answer_to} goes to {other}, which has it too",
+                f"la respuesta a {answer_to} va a {other}, que también la tiene",
+            )
+            return Path(there.hops, wrong)
         return there
 
     def underlay(self, one: Interface, other: Interface) -> IpAddress | None:
@@ -273,22 +302,32 @@ class Network:
         while True:
             router = self._routers.get(at)
             if router is None:
-                return Path(tuple(hops), f"there is no node {at}")
+                return Path(tuple(hops), Wrong(f"there is no node {at}", f"no hay ningún nodo {at}"))
             if to in router.own:
                 return Path(tuple(hops))
             if len(hops) >= TTL_HOPS:
-                return Path(tuple(hops), f"the TTL of a packet to {to} is over at {at}, after {TTL_HOPS - 1} routers")
+                wrong = Wrong(
+                    f"the TTL of a packet to {to} is over at {at}, after {TTL_HOPS - 1} routers",
+                    f"el TTL de un paquete a {to} se agota en {at}, tras {TTL_HOPS - 1} routers",
+                )
+                return Path(tuple(hops), wrong)
             if hops and to.version not in router.forwards:
-                return Path(tuple(hops), f"{at} does not forward ({FORWARDING_SYSCTLS[to.version]} is 0)")
+                sysctl = FORWARDING_SYSCTLS[to.version]
+                wrong = Wrong(f"{at} does not forward ({sysctl} is 0)", f"{at} no reenvía ({sysctl} vale 0)")
+                return Path(tuple(hops), wrong)
             route = router.find_route(to)
             if route is None:
-                return Path(tuple(hops), f"{at} has no route to {to}")
+                return Path(tuple(hops), Wrong(f"{at} has no route to {to}", f"{at} no tiene ruta a {to}"))
             if route.type is not RouteType.UNICAST or route.dev is None:
-                return Path(tuple(hops), f"{at} refuses {to} (a {route.type} route to {route.to})")
+                wrong = Wrong(
+                    f"{at} refuses {to} (a {route.type} route to {route.to})",
+                    f"{at} rechaza {to} (una ruta {route.type} a {route.to})",
+                )
+                return Path(tuple(hops), wrong)
             dev, ip = Interface(at, route.dev), route.via or to
             holder = self._find_holder(dev, ip)
             if holder is None:
-                return Path(tuple(hops), self._silence(dev, ip))
+                return Path(tuple(hops), self._silence(dev, ip), (dev, ip))
             hops.append(Hop(holder.node, ip, holder, dev))
             at = holder.node
 
@@ -299,19 +338,27 @@ class Network:
                 return holder
         return None
 
-    def _silence(self, dev: Interface, ip: IpAddress) -> str:
+    def _silence(self, dev: Interface, ip: IpAddress) -> Wrong:
         """Why nobody answers for `ip` at `dev`."""
         end = self._ends.get(dev)
         if end is None:
-            return f"{dev.node} has no interface {dev.nic}"
+            return Wrong(f"{dev.node} has no interface {dev.nic}", f"{dev.node} no tiene interfaz {dev.nic}")
         if not end.up:
-            return f"{dev} is down"
+            return Wrong(f"{dev} is down", f"{dev} está bajado")
         port = None if isinstance(end, Bridge | Loopback) else end.port
         if port is not None:
-            return f"{dev} is a port of {port.bridge}: what it hears goes to the bridge, not to its own addresses"
+            return Wrong(
+                f"{dev} is a port of {port.bridge}: what it hears goes to the bridge, not to its own addresses",
+                f"{dev} es un puerto de {port.bridge}: lo que oye va al puente, no a sus propias direcciones",
+            )
         if not self._segments.has_carrier(dev):
-            return f"{dev} has no carrier: the far end is down"
+            return Wrong(
+                f"{dev} has no carrier: the far end is down", f"{dev} no tiene portadora: el otro extremo está bajado"
+            )
         holders = self._holders.get(ip, ())
         if not holders:
-            return f"nobody has {ip}, which {dev} looks for"
-        return f"{ip} ({holders[0]}) is not on the segment of {dev}"
+            return Wrong(f"nobody has {ip}, which {dev} looks for", f"nadie tiene {ip}, que {dev} busca")
+        return Wrong(
+            f"{ip} ({holders[0]}) is not on the segment of {dev}",
+            f"{ip} ({holders[0]}) no está en el segmento de {dev}",
+        )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, ip_address
 
 import pytest
 
+from trenza.model.checks import PathTaken, Ping
 from trenza.model.lab import ToBridge, ToHost, ToNic, Unplugged
 from trenza.model.names import Interface, NicName, NodeName
 from trenza.model.services import Keepalived, VrrpOptions
@@ -38,8 +39,10 @@ def test_the_bridged_lab_as_designed() -> None:
     (checkpoint,) = lab.checkpoints
     assert (checkpoint.name, checkpoint.points) == ("bridged", 50)
     assert checkpoint.title["es"] == "Puenteado a través de la LAN"
-    assert checkpoint.checks[0] == {"ping": {"from": "c1", "to": "c2"}}
-    assert checkpoint.checks[1]["path"]["hops"] == ["10.0.0.12"]
+    c1, c2 = NodeName("host1/c1"), NodeName("host2/c2")
+    ping, way = checkpoint.checks[0].question, checkpoint.checks[1].question
+    assert ping == Ping(c1, c2)
+    assert way == PathTaken(c1, c2, hops=(ip_address("10.0.0.12"),))
 
 
 def test_the_base_of_the_bridged_lab_is_bare_machines() -> None:

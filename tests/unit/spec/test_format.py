@@ -77,7 +77,9 @@ def test_every_word_of_the_format_has_its_spanish() -> None:
             case _:
                 return set()
 
-    same = {"nic", "peer", "stp", "vxlan", "macvlan", "ready", "adds", *DAEMONS, "vrrp", "frontend", "backend"}
+    same = {"ping", "no_ping", "ping_all", "http", "tcp", "dns", "dhcp", "mtu", "arp", "seen", "not_seen", "owner"}
+    same |= {"netns", "no_ip", "nic", "peer", "stp", "vxlan", "macvlan", "ready", "adds", *DAEMONS, "vrrp"}
+    same |= {"frontend", "backend"}
     words = {what for record in RECORDS for option in record.options.values() for what in whats(option.kind)}
     assert words <= WORDS.keys()
     assert {record.name for record in RECORDS} - same <= WORDS.keys()

@@ -1,0 +1,126 @@
+"""A scene: one look at the lab, with which questions are asked and answers explained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from trenza.check.counterparts import Counterparts
+from trenza.check.explain import Explainer
+from trenza.check.verdict import NOTHING, Said
+from trenza.engine.engine import Engine
+from trenza.linux.nodes import NodeHandle
+from trenza.model.checks import Spot
+from trenza.model.measurements import Measurements
+from trenza.model.names import Interface, Mac, NodeName, bare_name, is_uplink
+from trenza.model.state import IpAddress, State, Sysctl
+from trenza.theory.network import FORWARDING_SYSCTLS
+from trenza.theory.outage import as_declared
+
+
+class Absent(Exception):
+    """Whom a question is about is not there: what is missing, and what to do."""
+
+    def __init__(self, said: Said, hint: Said = NOTHING) -> None:
+        super().__init__(said.en)
+        self.said = said
+        self.hint = hint
+
+
+@dataclass(slots=True)
+class Scene:
+    """What is there now, beside the reference solution."""
+
+    counterparts: Counterparts
+    explainer: Explainer
+    observed: State
+    measured: Measurements
+    handles: Mapping[NodeName, NodeHandle]
+    owners: Mapping[Mac, Interface] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.owners = {one.mac: one.interface for one in self.measured.links if one.kind != "loopback"}
+
+    @property
+    def moving(self) -> bool:
+        """Whether a spanning tree is converging."""
+        return bool(self.explainer.moving())
+
+    # ------------------------------------------------------------------ who and where; all raise Absent
+    def handle(self, name: NodeName) -> NodeHandle:
+        """The living node that a name of the reference solution means."""
+        node = self.counterparts.find_node(name)
+        if node is None:
+            host, slash, bare = name.rpartition("/")
+            there = self.counterparts.find_node(NodeName(host)) if slash else None
+            said = Said(
+                f"there is no {bare} in {there or host} yet" if slash else f"there is no {name}",
+                f"aún no hay {bare} en {there or host}" if slash else f"no hay {name}",
+            )
+            made = f"trenza launch {there or host} {bare}"
+            raise Absent(said, Said(made, made) if slash else NOTHING)
+        found = self.handles.get(node)
+        if found is None:
+            start = f"trenza start {node}"
+            raise Absent(Said(f"{node} is not running", f"{node} no está en marcha"), Said(start, start))
+        return found
+
+    def interface(self, interface: Interface) -> Interface:
+        self.handle(interface.node)
+        found = self.counterparts.find_interface(interface)
+        if found is None:
+            node = self.counterparts.say(interface.node)
+            raise Absent(Said(f"{node} has no {interface.nic}", f"{node} no tiene {interface.nic}"))
+        return found
+
+    def address(self, spot: Spot, source: NodeName | None = None) -> IpAddress:
+        """One address of a spot; of several the first that theory says `source` can reach."""
+        if isinstance(spot, Interface):
+            self.interface(spot)
+        elif isinstance(spot, str):
+            self.handle(spot)
+        addresses = self.counterparts.addresses(spot)
+        if not addresses:
+            who = self.counterparts.say(spot)
+            raise Absent(Said(f"{who} has no address", f"{who} no tiene dirección"))
+        if source is None or len(addresses) == 1:
+            return addresses[0]
+        return next((one for one in addresses if self.explainer.arrives(source, one)), addresses[0])
+
+    def node(self, name: NodeName) -> NodeName:
+        return self.handle(name).node.name
+
+    def macs(self, spot: Spot) -> frozenset[Mac]:
+        """The MAC addresses of a spot's interfaces."""
+        at = set(self.counterparts.interfaces_of(spot))
+        return frozenset(mac for mac, interface in self.owners.items() if interface in at)
+
+    def say(self, spot: Spot) -> str:
+        """A spot for people: by its bare name where that is all it takes."""
+        said = self.counterparts.say(spot)
+        node, dot, nic = said.partition(".") if isinstance(spot, Interface) else (said, "", "")
+        names = [bare_name(one) for one in self.handles]
+        bare = bare_name(node)
+        return (bare if names.count(bare) <= 1 else node) + dot + nic
+
+    def answers_for(self, ip: IpAddress) -> bool:
+        """Whether some living node has an address."""
+        owners = self.counterparts.interfaces_of(ip)
+        return any(one.node in self.handles for one in owners)
+
+
+def look(engine: Engine, reference: State, given: Mapping[NodeName, NodeName]) -> Scene:
+    """Look at everything once. Of sysctls, those that forward count, whoever set them."""
+    declared = engine.declared
+    handles = {name: handle for name, handle in engine.nodes.alive().items() if not is_uplink(name)}
+    known = set(declared.things)
+    forwarding = [
+        Sysctl(node, name, "") for node in handles for name in FORWARDING_SYSCTLS.values()
+    ]  # fmt: skip
+    expected = State.of([*declared, *(one for one in forwarding if one.key not in known)])
+    observed = as_declared(engine.kernel.observe(expected), declared)
+    measured = engine.measure()
+    faults = [] if engine.faults is None else [active.text for active in engine.faults.active]
+    return Scene(
+        Counterparts(reference, observed, given), Explainer(observed, measured, faults), observed, measured, handles
+    )
