@@ -35,7 +35,7 @@ class Explainer:
         """Why no answer comes from an address; NOTHING where neither theory nor the tables know."""
         path = self.network.path(source, to)
         if path.wrong is not None:
-            first = Said(path.wrong, path.wrong.spanish)
+            first = self.lacks(path.hops[-1].node if path.hops else source) or Said(path.wrong, path.wrong.spanish)
             if path.unheard is not None:
                 return self._with_ends(first, *path.unheard)
             return first
@@ -63,6 +63,17 @@ class Explainer:
         return tuple(port.interface for port in self._measured.ports if port.state in _MOVING)
 
     # ------------------------------------------------------------------ where configuration is wrong
+    def lacks(self, node: NodeName) -> Said:
+        """What a node lacks before it can have any route."""
+        faces = [one for one in self._ends if one.node == node and not isinstance(self._ends[one], Loopback)]
+        if not faces:
+            return Said(f"{node} has no interface but lo", f"{node} no tiene más interfaz que lo")
+        if not any(one.node == node for one in self._addressed):
+            return Said(f"{node} has no address", f"{node} no tiene dirección")
+        if not any(self._ends[one].up for one in faces):
+            return Said(f"{node} has no interface that is up", f"{node} no tiene ningún interfaz levantado")
+        return NOTHING
+
     def _with_ends(self, first: Said, dev: Interface, ip: IpAddress) -> Said:
         """What is wrong, and where the segment ends that should go on."""
         if self._ends.get(dev) is None or not self._ends[dev].up:

@@ -82,7 +82,8 @@ class Scene:
         addresses = self.counterparts.addresses(spot)
         if not addresses:
             who = self.counterparts.say(spot)
-            raise Absent(Said(f"{who} has no address", f"{who} no tiene dirección"))
+            lacks = self.explainer.lacks(NodeName(who)) if isinstance(spot, str) else NOTHING
+            raise Absent(lacks or Said(f"{who} has no address", f"{who} no tiene dirección"))
         if source is None or len(addresses) == 1:
             return addresses[0]
         return next((one for one in addresses if self.explainer.arrives(source, one)), addresses[0])
