@@ -78,12 +78,10 @@ class Explainer:
         """What is wrong, and where the segment ends that should go on."""
         if self._ends.get(dev) is None or not self._ends[dev].up:
             return first
-        places = list(self._loose_ends(dev))
         holders = [one.interface for one in self._observed if isinstance(one, Address) and one.address.ip == ip]
-        for holder in holders:
-            places += [one for one in self._loose_ends(holder) if one not in places]
+        places = list(dict.fromkeys(one for face in (dev, *holders) for one in self._loose_ends(face)))
         if not places:
-            return first
+            return self._with_bridges_down(first, dev, holders)
         named = ", ".join(str(place) for place in places[:3])
         if len(places) == 1:
             return Said(
@@ -92,6 +90,19 @@ class Explainer:
         return Said(
             f"{first.en}: {named} are ports of no bridge", f"{first.es}: {named} no son puertos de ningún puente"
         )
+
+    def _with_bridges_down(self, first: Said, dev: Interface, holders: Sequence[Interface]) -> Said:
+        """What is wrong, and the bridges that would join the segment if they were up."""
+        segments = self.network.segments
+        wires = {segments.wire(face) for face in (dev, *holders)}
+        for one, end in sorted(self._ends.items()):
+            port = None if isinstance(end, Bridge | Loopback) else end.port
+            if port is None or segments.wire(one) not in wires:
+                continue
+            bridge = Interface(one.node, port.bridge)
+            if bridge in self._ends and not self._ends[bridge].up:
+                return Said(f"{first.en}: {bridge} is down", f"{first.es}: {bridge} está bajado")
+        return first
 
     def _loose_ends(self, dev: Interface) -> Iterator[Interface]:
         """Interfaces of hosts and switches that the wire of `dev` ends in, or stops before, without being ports."""

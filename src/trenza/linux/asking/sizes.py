@@ -26,9 +26,9 @@ class Fits:
 
 
 def fits(netns: int, target: IpAddress, size_bytes: int, *, timeout_s: float = 1.0, until: float = NEVER) -> Fits:
-    """Ask with an IP packet of exactly `size_bytes`, header included, that nobody may fragment; twice at most.
+    """Ask with an IP packet of exactly `size_bytes`, header included, that nobody may fragment; twice before giving up.
 
-    What was learnt of the path's MTU before is not believed. Raises UsageError for a size no echo has, KernelError.
+    What was learnt of the path's MTU before is not believed. Raises KernelError, UsageError for a size no echo can be.
     """
     end = deadline(timeout_s, until)
     found = Fits(answered=False)

@@ -18,6 +18,9 @@ from trenza.linux.asking.sockets import NEVER, deadline, ready, socket_address, 
 from trenza.model.state import IpAddress
 
 _MOST_HOPS = 255
+_AT_ONCE = 3
+"""So many hops are asked at once: a router that says that it goes no further says so to each, and soon falls silent."""
+_PACE_S = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +41,26 @@ def trace(
 ) -> Trace:
     """The way to `target`, as traceroute with ICMP echo finds it.
 
-    All hop counts are asked at once, so that it takes as long as one answer. Only who was silent for `timeout_s` is
-    asked again: Linux answers one asker with about six errors in a row, then one a second. Raises KernelError.
+    Nobody's answer is waited for before the next hops are asked, so that it takes little longer than one answer does;
+    who was silent for `timeout_s` is asked once more. Linux sends one asker six errors in a row (two or three where a
+    route says unreachable), then one a second (net.ipv4.icmp_ratelimit): asked more often than that, a router on the
+    way looks silent. Raises KernelError.
     """
     if not 1 <= max_hops <= _MOST_HOPS:
         raise UsageError(f"a trace of {max_hops} hops", hint=f"from 1 to {_MOST_HOPS}")
     walk = _Walk(target, max_hops)
     with echo_socket(netns, target) as sock:
-        for _ in range(tries):
-            end = deadline(timeout_s, until)
-            walk.ask(sock, walk.missing())
-            while walk.missing() and walk.error is None and ready(sock, select.POLLIN, end):
-                for data, _, sender in waiting_packets(sock):
-                    walk.read(data, address_of(sender))
-            if not walk.missing() or walk.error is not None or time.monotonic() >= until:
+        for first in range(1, max_hops + 1, _AT_ONCE):
+            walk.ask(sock, range(first, min(first + _AT_ONCE, max_hops + 1)))
+            walk.listen(sock, deadline(_PACE_S, until), first + _AT_ONCE - 1)
+            if walk.is_over(until):
                 break
+        walk.listen(sock, deadline(timeout_s, until), max_hops)
+        for _ in range(tries - 1):
+            if walk.is_over(until):
+                break
+            walk.ask(sock, walk.missing(max_hops))
+            walk.listen(sock, deadline(timeout_s, until), max_hops)
     return walk.found()
 
 
@@ -69,8 +77,19 @@ class _Walk:
         self._nonce = os.urandom(NONCE_BYTES)
         self._identifier = int.from_bytes(self._nonce[:2], "big")
 
-    def missing(self) -> Sequence[int]:
-        return [hop for hop in range(1, self._last + 1) if hop not in self._hops]
+    def missing(self, most: int) -> Sequence[int]:
+        """The hops up to `most` of which nothing is known and something may be."""
+        return [hop for hop in range(1, min(most, self._last) + 1) if hop not in self._hops]
+
+    def is_over(self, until: float) -> bool:
+        """Whether all is known, nothing can be sent, or the time is up."""
+        return self.error is not None or not self.missing(self._last) or time.monotonic() >= until
+
+    def listen(self, sock: socket.socket, end: float, most: int) -> None:
+        """Read what comes until the hops up to `most` are known, at most until `end`."""
+        while self.error is None and self.missing(most) and ready(sock, select.POLLIN, end):
+            for data, _, sender in waiting_packets(sock):
+                self.read(data, address_of(sender))
 
     def ask(self, sock: socket.socket, hops: Sequence[int]) -> None:
         """A request for each hop, whose sequence number is its number of hops."""
