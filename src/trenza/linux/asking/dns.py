@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import struct
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,8 @@ def _by_udp(netns: int, server: IpAddress, port: int, query: Message, until: flo
                 continue
             if answer is not None and query.is_response(answer):
                 return answer
+            if time.monotonic() >= until:
+                break
     return None
 
 

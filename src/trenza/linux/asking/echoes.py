@@ -208,6 +208,8 @@ class _Window:
         while (not settle or self.waiting) and ready(self._socket, select.POLLIN, end):
             for data, ancillary, sender in waiting_packets(self._socket):
                 self._read(data, ancillary, address_of(sender))
+            if time.monotonic() >= end:  # what had come was read; a flood must not hold us
+                return
 
     def _read(self, data: bytes, ancillary: list[tuple[int, int, bytes]], sender: IpAddress) -> None:
         version = self.target.version
@@ -262,7 +264,7 @@ def echo_socket(netns: int, target: IpAddress) -> socket.socket:
 
 
 def waiting_packets(sock: socket.socket, limit: int = 64) -> Iterator[tuple[bytes, list[tuple[int, int, bytes]], str]]:
-    """What waits in a raw socket: packet, ancillary data, sender. At most `limit`: a flood must not hold us."""
+    """What waits in a raw socket: packet, ancillary data, sender. At most `limit`, since more may come for ever."""
     for _ in range(limit):
         try:
             data, ancillary, _, sender = sock.recvmsg(1 << 16, _ANCILLARY_BYTES)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Final
 
 from trenza.linux.asking.http_message import NotHttpError, read_answer, request
 from trenza.linux.asking.sockets import NEVER, deadline, words
 from trenza.linux.asking.tcp import dialled, received, send_all
 from trenza.model.state import IpAddress
+
+_MAX_RECEIVED_BYTES: Final = 2 << 20
+"""More than a body that counts takes in chunks of a byte each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,9 @@ def http_get(
             while answer is None:
                 more = received(sock, end)
                 data += more
-                answer = read_answer(data, ended=not more)
+                answer = read_answer(data, ended=not more or len(data) > _MAX_RECEIVED_BYTES)
+                if answer is None and time.monotonic() >= end:  # a server that never stops must not hold us
+                    raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
     except OSError as error:
         return HttpSaid(None, "", (), b"", words(error), time.monotonic() - begin)
     except NotHttpError as error:

@@ -90,6 +90,8 @@ class _Walk:
         while self.error is None and self.missing(most) and ready(sock, select.POLLIN, end):
             for data, _, sender in waiting_packets(sock):
                 self.read(data, address_of(sender))
+            if time.monotonic() >= end:
+                return
 
     def ask(self, sock: socket.socket, hops: Sequence[int]) -> None:
         """A request for each hop, whose sequence number is its number of hops."""
