@@ -127,6 +127,7 @@ def test_who_served_is_seen_whatever_the_page_says(tmp_path: Path) -> None:
                     assert set(watch.seen()) == set(range(7))
             http_get(netns(place, "h0"), ip_address("10.0.0.2"), 80, "/?trenza=other-1")
         seen = watch.seen()
+        assert watch.dropped() == 0
         assert set(seen) == set(range(200))
         shares = Counter(name for names in seen.values() for name in names)
         assert shares == {"h2": 100, "h3": 100}

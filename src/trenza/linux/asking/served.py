@@ -11,7 +11,6 @@ from trenza.linux.asking.listening import Listener
 from trenza.linux.asking.sockets import refusals, way_home
 from trenza.linux.capture_filter import Instruction, Program
 from trenza.linux.capture_sockets import Frame, PacketSocket
-from trenza.linux.pcapng import Direction
 from trenza.model.names import NodeName
 
 _SNAPLEN_BYTES: Final = 65535
@@ -76,9 +75,8 @@ class ServerWatch:
             self._listener.stop()
 
     def _take(self, place: int, frame: Frame) -> None:
-        if frame.direction is Direction.IN:
-            for found in self._line.finditer(frame.data):
-                self._seen.setdefault(int(found[1]), set()).add(self._names[place])
+        for found in self._line.finditer(frame.data):
+            self._seen.setdefault(int(found[1]), set()).add(self._names[place])
 
     def seen(self) -> dict[int, frozenset[str]]:
         """Who got which request, by its number k. Those that are answered by now are all in it.
@@ -88,3 +86,7 @@ class ServerWatch:
         if self._listener is not None and self._listener.is_open:
             self._listener.catch_up()
         return {number: frozenset(names) for number, names in sorted(self._seen.items())}
+
+    def dropped(self) -> int:
+        """How many frames the kernel dropped because it had no room for them: a request may have been among them."""
+        return 0 if self._listener is None else self._listener.dropped()

@@ -41,10 +41,10 @@ def trace(
 ) -> Trace:
     """The way to `target`, as traceroute with ICMP echo finds it.
 
-    Nobody's answer is waited for before the next hops are asked, so that it takes little longer than one answer does;
-    who was silent for `timeout_s` is asked once more. Linux sends one asker six errors in a row (two or three where a
-    route says unreachable), then one a second (net.ipv4.icmp_ratelimit): asked more often than that, a router on the
-    way looks silent. Raises KernelError.
+    Three hops are asked at a time, the next ones once these have answered, 30 ms later at most: that takes little more
+    than the longest answer. Who was silent for `timeout_s` is asked again. Linux sends one asker six errors in a row
+    (two or three where a route says unreachable), then one a second (net.ipv4.icmp_ratelimit): asked more often than
+    that, a router on the way looks silent. Raises UsageError for a number of hops there cannot be, KernelError.
     """
     if not 1 <= max_hops <= _MOST_HOPS:
         raise UsageError(f"a trace of {max_hops} hops", hint=f"from 1 to {_MOST_HOPS}")
