@@ -143,6 +143,8 @@ class _Run:
         self._given = given
         self._language = language
         self._patience_s = patience_s
+        self._done: set[str] = set()
+        """Checkpoints of which every check has passed."""
         self._scene: Scene | None = None
         self._looked = 0.0
         self._moved = time.monotonic()
@@ -192,18 +194,21 @@ class _Run:
 
         async def ask(checkpoint: Checkpoint, number: int, work: Awaitable[Result]) -> None:
             result = await work
-            results[checkpoint.name][number] = result
+            found = results[checkpoint.name]
+            found[number] = result
+            if all(one is not None and one.finding.verdict is Verdict.PASS for one in found):
+                self._done.add(checkpoint.name)
             tell(checkpoint, number + 1, result)
 
         alone: list[tuple[Checkpoint, int, Check]] = []
         async with asyncio.TaskGroup() as group:
             for checkpoint in self._chosen:
                 for number, check in enumerate(checkpoint.checks):
-                    if _is_alone(check.question):
+                    if check.until is not None or _is_alone(check.question):
                         alone.append((checkpoint, number, check))
                     else:
                         group.create_task(ask(checkpoint, number, self._until_true(check)))
-        for checkpoint, number, check in sorted(alone, key=lambda one: isinstance(one[2].question, FaultOutcome)):
+        for checkpoint, number, check in sorted(alone, key=_turn):
             if connection.closed.is_set():
                 raise UsageError("whoever asked has gone")
             before = [one for one in results[checkpoint.name] if one is not None]
@@ -233,23 +238,27 @@ class _Run:
         began_s, began = time.time(), time.monotonic()
         while True:
             scene = self._look()
+            asked = time.monotonic()
             finding = await self._questions.ask(scene, check.question)
             now = time.monotonic()
-            if finding.verdict is Verdict.PASS or self._is_over(check, finding, scene, began, now):
+            if finding.verdict is Verdict.PASS or self._is_over(check, finding, began, asked):
                 break
             await asyncio.sleep(_AGAIN_S)  # the next attempt; what it waits for is the answer, not the clock
         took_s = now - began if finding.verdict is Verdict.PASS else None
         return Result(check, finding, began_s, time.time(), took_s, _theory(scene, check.question))
 
-    def _is_over(self, check: Check, finding: Finding, scene: Scene, began: float, now: float) -> bool:
+    def _is_over(self, check: Check, finding: Finding, began: float, asked: float) -> bool:
+        """Whether an attempt that began at `asked` was the last: everything had its time before it."""
+        now, scene = time.monotonic(), self._look()
+        if check.until in self._done:
+            return True
         if check.within_s is not None:
             return now - began >= check.within_s
-        if now - began >= 2 * convergence_s(scene.observed) + self._patience_s:
-            return True
-        settled_s = now - max(began, self._moved)
         if finding.stays and not scene.moving:
-            return settled_s >= STAYS_S
-        return not scene.moving and settled_s >= self._patience_s
+            return now - max(began, self._moved) >= STAYS_S
+        if asked - began >= 2 * convergence_s(scene.observed) + self._patience_s:
+            return True
+        return not scene.moving and asked - max(began, self._moved) >= self._patience_s
 
     # ------------------------------------------------------------------ breaking
     async def _broken(self, question: FaultOutcome, connection: Connection) -> Finding:
@@ -334,13 +343,23 @@ def _digest(checkpoint: Checkpoint) -> str:
 
 def _is_alone(question: Question) -> bool:
     """Whether other questions would disturb it, or it them."""
-    if isinstance(question, FaultOutcome):
-        return True
-    return (isinstance(question, Seen) and question.never) or (isinstance(question, Fdb) and _is_exact(question))
+    match question:
+        case FaultOutcome():
+            return True
+        case Seen(never=never):
+            return never
+        case Fdb(count=count, only=only, lacks=lacks):
+            return count is not None or only or bool(lacks)
+        case Http(served_by=served_by):
+            return any(share is not None for share in served_by.values())
+        case _:
+            return False
 
 
-def _is_exact(question: Fdb) -> bool:
-    return question.count is not None or question.only or bool(question.lacks)
+def _turn(one: tuple[Checkpoint, int, Check]) -> tuple[bool, bool]:
+    """What breaks something comes after what looks, and last what may be true no longer."""
+    check = one[2]
+    return check.until is not None, isinstance(check.question, FaultOutcome)
 
 
 def _lasts(result: Result, chosen: Sequence[Checkpoint]) -> bool:

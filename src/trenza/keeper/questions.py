@@ -73,7 +73,7 @@ T = TypeVar("T")
 PINGED_FOR_S = 1.0
 _WORKERS = 24
 _INTERVAL_S = 0.04
-_ANSWER_S = 2.0
+_ANSWER_S = 1.0
 _RUN_S = 10.0
 _OUTPUT_BYTES = 1 << 16
 _NEGATIVE = (NoPing, NoIp)
@@ -655,7 +655,7 @@ def _ask_pages(scene: Scene, question: Http, netns: int, to: IpAddress) -> tuple
             servers[scene.say(name)] = [scene.handles[node].netns]
     nonce = secrets.token_hex(8)
     mark = "&" if "?" in question.path else "?"
-    until = time.monotonic() + max(_ANSWER_S, question.requests * 0.2)
+    until = time.monotonic() + 2 * _ANSWER_S + question.requests * 0.05
     answers = []
     counts: dict[str, int] = dict.fromkeys(servers, 0)
     if not question.served_by:

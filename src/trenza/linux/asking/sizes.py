@@ -26,7 +26,7 @@ class Fits:
 
 
 def fits(netns: int, target: IpAddress, size_bytes: int, *, timeout_s: float = 1.0, until: float = NEVER) -> Fits:
-    """Ask with an IP packet of exactly `size_bytes`, header included, that nobody may fragment; twice before giving up.
+    """Ask with an IP packet of exactly `size_bytes`, header included, that nobody may fragment; twice at most.
 
     What was learnt of the path's MTU before is not believed. Raises KernelError, UsageError for a size no echo can be.
     """
