@@ -9,7 +9,7 @@ the reference solution that nobody has stands for that of whoever stands for its
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from trenza.model.checks import Spot
@@ -76,9 +76,15 @@ class _Side:
 
 
 class Counterparts:
-    """The names of `reference` in `observed`; `given` overrides by name. Ask `node`, `interface`, `address`, `spot`."""
+    """The names of `reference` in `observed`; `given` overrides by name, and a `declared` node is itself, even stopped."""
 
-    def __init__(self, reference: State, observed: State, given: Mapping[NodeName, NodeName] | None = None) -> None:
+    def __init__(
+        self,
+        reference: State,
+        observed: State,
+        given: Mapping[NodeName, NodeName] | None = None,
+        declared: Collection[NodeName] = (),
+    ) -> None:
         self._reference = _Side(reference)
         self._observed = _Side(observed)
         self.reference = reference
@@ -86,15 +92,15 @@ class Counterparts:
         self.matches: dict[NodeName, Match] = {}
         for name, node in (given or {}).items():
             self.matches[name] = Match(name, node, "", given=True)
-        self._match_by_name()
+        self._match_by_name({*observed.nodes, *declared})
         self._match_the_rest()
         self._interfaces: dict[Interface, Interface | None] = {}
 
     # ------------------------------------------------------------------ nodes
-    def _match_by_name(self) -> None:
+    def _match_by_name(self, there: Collection[NodeName]) -> None:
         taken = {match.node for match in self.matches.values()}
         for name in self._reference.state.nodes:
-            if name not in self.matches and name in self._observed.state.nodes and name not in taken:
+            if name not in self.matches and name in there and name not in taken:
                 self.matches[name] = Match(name, name, "")
 
     def _match_the_rest(self) -> None:

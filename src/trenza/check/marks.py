@@ -21,7 +21,10 @@ class Latch:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One check with what was found, when it was asked and, if it passed, after how long."""
+    """One check with what was found, when it was asked and, if it passed, after how long.
+
+    `frames` is a pcapng file of what passed whoever asked, where that was recorded.
+    """
 
     check: Check
     finding: Finding
@@ -29,6 +32,7 @@ class Result:
     ended_s: float = 0.0
     passed_after_s: float | None = None
     theory: str = ""
+    frames: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,5 +101,5 @@ def _taken(result: Result, passed: set[str]) -> Result:
     said = Said(
         f"true until {until} was done, which is", f"cierto hasta completar {until}, que ya está"
     )  # fmt: skip
-    finding = Finding(Verdict.PASS, said, 1.0, evidence={"until": until, "now": result.finding.said.en})
+    finding = Finding(Verdict.PASS, said, 1.0, evidence={"until": until})
     return replace(result, finding=finding)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
@@ -217,6 +218,10 @@ def check_data(mark: CheckpointMark, result: Result, number: int, language: str)
             "ended_s": result.ended_s,
             "theory": result.theory,
             "answers": plain(dict(finding.evidence)),
+            "frames": [
+                {"name": f"{mark.checkpoint.name}-{number}.pcapng", "data": b64encode(result.frames).decode()}
+                for _ in range(bool(result.frames))
+            ],
         },
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ def configure_check(parser: argparse.ArgumentParser) -> None:
         help="which of your nodes stands for one of the solution's (repeatable)",
     )  # fmt: skip
     parser.add_argument("--hidden", metavar="FILE", help="further checks, which students do not have")
+    parser.add_argument("--evidence", metavar="DIR", help="write what came back, and the frames of it, below DIR")
     parser.add_argument("--patience", metavar="SECONDS", type=float, help="how long something may take to come true")
     add_running_lab(parser, "which lab")
     add_format(parser, "junit")
@@ -42,6 +44,7 @@ def run_check(arguments: argparse.Namespace) -> int:
         "map": _pairs(arguments.map),
         "language": language(),
         "patience_s": arguments.patience,
+        "record": arguments.evidence is not None,
     }
     if arguments.hidden is not None:
         try:
@@ -72,6 +75,8 @@ def run_check(arguments: argparse.Namespace) -> int:
     finally:
         channel.close()
         progress.end()
+    if arguments.evidence is not None:
+        _write_evidence(report, Path(arguments.evidence))
     _show(report, arguments.format)
     return 0 if report["passed"] else 1
 
@@ -84,6 +89,19 @@ def _pairs(words: list[str]) -> dict[str, str]:
             raise UsageError(f"--map {word}: which node stands for which?", hint="--map c1=host1/web")
         pairs[name] = node
     return pairs
+
+
+def _write_evidence(report: Data, directory: Path) -> None:
+    """`check.json`, and a pcapng file for each check that sent something."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for checkpoint in report["checkpoints"]:
+            for check in checkpoint["checks"]:
+                for frames in check["evidence"]["frames"]:
+                    (directory / frames["name"]).write_bytes(base64.b64decode(frames["data"]))
+        (directory / "check.json").write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n")
+    except OSError as error:
+        raise UsageError(f"cannot write below {directory}: {error.strerror}") from error
 
 
 class _Progress:

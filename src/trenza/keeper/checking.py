@@ -41,6 +41,7 @@ PATIENCE_S = 6.0
 """What may still come true (a daemon that elects, a health check) has so long after the last tree has converged."""
 
 _AGAIN_S = 0.1
+_TRACE_AGAIN_S = 1.1
 _LOOK_EVERY_S = 0.2
 _CHANGES = (
     "link",
@@ -90,7 +91,7 @@ class Checking:
         given = self._given(message.get("map") or {}, reference)
         return _Run(
             self._engine, self._questions, self._measuring, lab, reference, chosen, given,
-            message.get("language") or "en", message.get("patience_s") or PATIENCE_S,
+            message.get("language") or "en", message.get("patience_s") or PATIENCE_S, bool(message.get("record")),
         )  # fmt: skip
 
     def _given(self, words: Mapping[str, str], reference: State) -> dict[NodeName, NodeName]:
@@ -133,6 +134,7 @@ class _Run:
         given: Mapping[NodeName, NodeName],
         language: str,
         patience_s: float,
+        record: bool,
     ) -> None:
         self._engine = engine
         self._questions = questions
@@ -143,6 +145,7 @@ class _Run:
         self._given = given
         self._language = language
         self._patience_s = patience_s
+        self._record = record
         self._done: set[str] = set()
         """Checkpoints of which every check has passed."""
         self._scene: Scene | None = None
@@ -236,22 +239,28 @@ class _Run:
     async def _until_true(self, check: Check) -> Result:
         """Ask again and again until it is true, or its time is over."""
         began_s, began = time.time(), time.monotonic()
+        if check.until in self._done:
+            return Result(check, failed(Said(f"{check.until} has passed", f"{check.until} ya está")), began_s, began_s)
         while True:
             scene = self._look()
             asked = time.monotonic()
-            finding = await self._questions.ask(scene, check.question)
+            frames = b""
+            if self._record:
+                finding, frames = await self._questions.recorded(scene, check.question)
+            else:
+                finding = await self._questions.ask(scene, check.question)
             now = time.monotonic()
             if finding.verdict is Verdict.PASS or self._is_over(check, finding, began, asked):
                 break
-            await asyncio.sleep(_AGAIN_S)  # the next attempt; what it waits for is the answer, not the clock
+            await asyncio.sleep(
+                _again_s(check.question)
+            )  # the next attempt; what it waits for is the answer, not the clock
         took_s = now - began if finding.verdict is Verdict.PASS else None
-        return Result(check, finding, began_s, time.time(), took_s, _theory(scene, check.question))
+        return Result(check, finding, began_s, time.time(), took_s, _theory(scene, check.question), frames)
 
     def _is_over(self, check: Check, finding: Finding, began: float, asked: float) -> bool:
         """Whether an attempt that began at `asked` was the last: everything had its time before it."""
         now, scene = time.monotonic(), self._look()
-        if check.until in self._done:
-            return True
         if check.within_s is not None:
             return now - began >= check.within_s
         if finding.stays and not scene.moving:
@@ -354,6 +363,11 @@ def _is_alone(question: Question) -> bool:
             return any(share is not None for share in served_by.values())
         case _:
             return False
+
+
+def _again_s(question: Question) -> float:
+    """How soon an attempt may follow another: a router tells one asker of expired packets once a second."""
+    return _TRACE_AGAIN_S if isinstance(question, PathTaken) else _AGAIN_S
 
 
 def _turn(one: tuple[Checkpoint, int, Check]) -> tuple[bool, bool]:

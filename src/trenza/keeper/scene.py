@@ -123,5 +123,9 @@ def look(engine: Engine, reference: State, given: Mapping[NodeName, NodeName]) -
     measured = engine.measure()
     faults = [] if engine.faults is None else [active.text for active in engine.faults.active]
     return Scene(
-        Counterparts(reference, observed, given), Explainer(observed, measured, faults), observed, measured, handles
+        Counterparts(reference, observed, given, declared.nodes),
+        Explainer(observed, measured, faults),
+        observed,
+        measured,
+        handles,
     )

@@ -88,6 +88,7 @@ NODE_NIC = Form("NODE.NIC", _nic)
 NODE_OR_NIC = Form("a node or NODE.NIC", lambda scalar: _nic(scalar) if "." in scalar.text else _name(scalar))
 URL = Form("an http:// address", _url, {"type": "string", "examples": ["http://172.16.1.254:8000/"]})
 PATTERN = Form("a pattern", _pattern)
+BLOCKED = Form("a number or NODE.NIC", _blocked, {"type": ["integer", "string"]})
 SHARE = forms.number(0, 1)
 _PORT = forms.whole(1, 65535)
 _THEORY = forms.choice("theory")
@@ -151,7 +152,7 @@ MTU = record(
 STP = record(
     "stp check", "A spanning tree that has converged.",
     Option("root", NODE_OR_NIC, "The root bridge: its node, or NODE.BRIDGE."),
-    Option("blocked", Many(Form("a number or NODE.NIC", _blocked, {"type": ["integer", "string"]}), single=True), "How many ports block, or which."),
+    Option("blocked", Many(BLOCKED, single=True), "How many ports block, or which."),
     Option("like", _THEORY, "`theory`: all roots, roles and states as 802.1D says for what is configured."),
 )  # fmt: skip
 _TRAFFIC = (

@@ -1,0 +1,117 @@
+"""Questions: one attempt at each kind, from the keeper's own sockets in the nodes' namespaces.
+
+An attempt takes about a second at most; whether and how often it is repeated is `checking`'s. Sockets wait in worker
+threads; what the kernel's tables say is read by the loop.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from trenza.check.verdict import Finding, cannot_tell, failed, same
+from trenza.engine.engine import Engine
+from trenza.errors import KernelError
+from trenza.keeper.questions import frames, services, tables, traffic, ways
+from trenza.keeper.questions.asker import Asker
+from trenza.keeper.scene import Absent, Scene
+from trenza.linux.asking.frames import FrameWatch, write_pcapng
+from trenza.linux.inside import SandboxNodes
+from trenza.model.checks import (
+    Arp,
+    Dhcp,
+    Dns,
+    FaultOutcome,
+    Fdb,
+    Http,
+    Mtu,
+    Netns,
+    NoIp,
+    NoPing,
+    Owner,
+    PathTaken,
+    Ping,
+    PingAll,
+    Question,
+    RouteTo,
+    Run,
+    Seen,
+    ServiceRuns,
+    Stp,
+    Tcp,
+)
+from trenza.model.names import NodeName
+
+_NEGATIVE = (NoPing, NoIp)
+MAX_RECORDED_FRAMES = 200
+
+
+class Questions:
+    """Asks. One that is about something that is not there fails, or, if it is negative, cannot be told."""
+
+    def __init__(self, engine: Engine, nodes: SandboxNodes) -> None:
+        self._asker = Asker(engine, nodes)
+
+    async def recorded(self, scene: Scene, question: Question) -> tuple[Finding, bytes]:
+        """One attempt, and as a pcapng file what passed whoever asked; empty where nobody sends anything."""
+        source = scene.counterparts.find_node(getattr(question, "source", NodeName("")))
+        if source is None or source not in scene.handles:
+            return await self.ask(scene, question), b""
+        watch = FrameWatch(scene.handles[source].netns, source, limit=MAX_RECORDED_FRAMES)
+        passing, finding = await frames.watched(self._asker, watch, lambda: self.ask(scene, question))
+        return finding, write_pcapng(passing)
+
+    async def ask(self, scene: Scene, question: Question) -> Finding:
+        """One attempt. Faults are `checking`'s."""
+        try:
+            return await self._asked(scene, question)
+        except Absent as absent:
+            if is_negative(question):
+                return cannot_tell(absent.said, hint=absent.hint)
+            return failed(absent.said, because=absent.said, hint=absent.hint, stays=True)
+        except KernelError as error:
+            return cannot_tell(same(error.message))
+
+    async def _asked(self, scene: Scene, question: Question) -> Finding:
+        match question:
+            case Ping() | PingAll() | Http() | Tcp():
+                return await traffic.traffic(self._asker, scene, question)
+            case NoPing():
+                return await traffic.no_ping(self._asker, scene, question)
+            case PathTaken():
+                return await ways.path(self._asker, scene, question)
+            case Dns():
+                return await services.dns(self._asker, scene, question)
+            case Dhcp():
+                return await services.dhcp(self._asker, scene, question)
+            case Mtu():
+                return await ways.mtu(self._asker, scene, question)
+            case Stp():
+                return tables.stp(self._asker, scene, question)
+            case Fdb():
+                return await tables.fdb(self._asker, scene, question)
+            case Arp():
+                return await tables.arp(self._asker, scene, question)
+            case RouteTo():
+                return await ways.route(self._asker, scene, question)
+            case Seen():
+                return await frames.seen(self._asker, scene, question)
+            case Owner():
+                return await tables.owner(self._asker, scene, question)
+            case Netns():
+                return tables.netns(self._asker, scene, question)
+            case NoIp():
+                return tables.no_ip(self._asker, scene, question)
+            case ServiceRuns():
+                return await services.service(self._asker, scene, question)
+            case Run():
+                return await services.run(self._asker, scene, question)
+            case FaultOutcome():
+                raise AssertionError("faults are injected by whoever asks")
+            case _:
+                assert_never(question)
+
+
+def is_negative(question: Question) -> bool:
+    """Whether it asks that something does not happen, so that what is not there proves nothing."""
+    return isinstance(question, _NEGATIVE) or (
+        isinstance(question, Seen) and question.never) or (isinstance(question, Tcp) and not question.open)  # fmt: skip
