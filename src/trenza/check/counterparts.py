@@ -76,7 +76,7 @@ class _Side:
 
 
 class Counterparts:
-    """The names of `reference` in `observed`; `given` overrides by name, and a `declared` node is itself, even stopped."""
+    """The names of `reference` in `observed`; `given` overrides, and a `declared` node is itself, even stopped."""
 
     def __init__(
         self,
