@@ -151,7 +151,7 @@ def test_a_link_that_flaps_does_not_pass(lab: Cli) -> None:
     finally:
         thread.join()
     assert found["verdict"] == "fail"
-    assert 0 < found["credit"] < 1
+    assert found["credit"] < 1
 
 
 def test_a_command_that_cannot_run_proves_nothing(cli: Cli) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from trenza.check.marks import CheckpointMark, Latch, Result, mark, taken_as_passed
 from trenza.check.telling import Report, finding_data, report_data, title_of
-from trenza.check.verdict import Finding, Said, Verdict, cannot_tell, failed, passed, same
+from trenza.check.verdict import NOTHING, Finding, Said, Verdict, cannot_tell, failed, passed, same
 from trenza.engine.engine import Engine
 from trenza.engine.record import Mode
 from trenza.errors import TrenzaError, UsageError
@@ -23,10 +23,11 @@ from trenza.fault.outage import ProbeOutage
 from trenza.fault.probes import parse_probe
 from trenza.keeper.connection import Connection
 from trenza.keeper.measuring import Measuring
-from trenza.keeper.questions import Questions
+from trenza.keeper.questions import Questions, is_negative
 from trenza.keeper.scene import Absent, Scene, look
 from trenza.linux.inside import SandboxNodes
-from trenza.model.checks import Check, FaultOutcome, Fdb, Http, Mtu, PathTaken, Ping, Question, Seen, Tcp
+from trenza.model.checks import Check, FaultOutcome, Fdb, Http, Mtu, PathTaken, Ping, PingAll, Question, Seen, Tcp
+from trenza.model.event import Event
 from trenza.model.lab import Checkpoint, Lab
 from trenza.model.names import NodeName
 from trenza.model.state import State
@@ -39,6 +40,9 @@ STAYS_S = 1.0
 
 PATIENCE_S = 6.0
 """What may still come true (a daemon that elects, a health check) has so long after the last tree has converged."""
+
+HOLDS_S = 1.0
+"""Traffic counts when no link has been lost for so long: one window may fit between two losses of one that flaps."""
 
 _AGAIN_S = 0.1
 _TRACE_AGAIN_S = 1.1
@@ -69,6 +73,21 @@ class Checking:
         self._questions = Questions(engine, nodes)
         self._measuring = measuring
         self._checking = asyncio.Lock()
+        self._lost: tuple[float, str] = (0.0, "")
+        """When a link was last lost, on the monotonic clock, and which."""
+        engine.journal.listen(self._hear)
+
+    def _hear(self, event: Event) -> None:
+        if event.kind == "link" and ("no carrier" in event.text or event.text.endswith(("down", "is gone"))):
+            self._lost = time.monotonic(), f"{event.node}.{event.fields.get('nic', '')}"
+
+    def lost(self) -> Said:
+        """Which link was lost a moment ago, if one was."""
+        ago_s = time.monotonic() - self._lost[0]
+        if not self._lost[1] or ago_s >= HOLDS_S:
+            return NOTHING
+        nic = self._lost[1]
+        return Said(f"{nic} was lost {ago_s:.1f} s ago", f"{nic} cayó hace {ago_s:.1f} s")
 
     async def check(self, connection: Connection, message: Message) -> None:
         """Check all checkpoints or one; with `watch` again whenever something has changed."""
@@ -92,6 +111,7 @@ class Checking:
         return _Run(
             self._engine, self._questions, self._measuring, lab, reference, chosen, given,
             message.get("language") or "en", message.get("patience_s") or PATIENCE_S, bool(message.get("record")),
+            self.lost,
         )  # fmt: skip
 
     def _given(self, words: Mapping[str, str], reference: State) -> dict[NodeName, NodeName]:
@@ -135,6 +155,7 @@ class _Run:
         language: str,
         patience_s: float,
         record: bool,
+        lost: Callable[[], Said],
     ) -> None:
         self._engine = engine
         self._questions = questions
@@ -146,6 +167,7 @@ class _Run:
         self._language = language
         self._patience_s = patience_s
         self._record = record
+        self._lost = lost
         self._done: set[str] = set()
         """Checkpoints of which every check has passed."""
         self._scene: Scene | None = None
@@ -250,6 +272,9 @@ class _Run:
             else:
                 finding = await self._questions.ask(scene, check.question)
             now = time.monotonic()
+            flaps = self._lost() if finding.verdict is Verdict.PASS and _is_traffic(check.question) else NOTHING
+            if flaps:
+                finding = failed(finding.said, because=flaps, **finding.evidence)
             if finding.verdict is Verdict.PASS or self._is_over(check, finding, began, asked):
                 break
             await asyncio.sleep(
@@ -363,6 +388,12 @@ def _is_alone(question: Question) -> bool:
             return any(share is not None for share in served_by.values())
         case _:
             return False
+
+
+def _is_traffic(question: Question) -> bool:
+    return isinstance(question, Ping | PingAll | Http | PathTaken | Mtu) or (
+        isinstance(question, Tcp) and question.open
+    )
 
 
 def _again_s(question: Question) -> float:
