@@ -8,6 +8,7 @@ import threading
 import xml.etree.ElementTree as ET
 from typing import Any
 
+import jsonschema
 import pytest
 from conftest import Cli, until
 
@@ -66,6 +67,7 @@ def test_what_works_passes_and_the_exit_code_says_so(lab: Cli) -> None:
     assert result.returncode == 0, result.stdout
     assert "60 / 60 points" in result.stdout
     report = check(lab)
+    jsonschema.validate(report, json.loads(lab.ok("schema", "check")))
     assert (report["points"], report["max_points"], report["passed"]) == (60, 60, True)
     found = by_id(report)
     assert found["reach/2"]["evidence"]["answers"]["hops"] == ["10.0.1.1", "10.0.2.2"]

@@ -23,7 +23,7 @@ from trenza.fault.outage import ProbeOutage
 from trenza.fault.probes import parse_probe
 from trenza.keeper.connection import Connection
 from trenza.keeper.measuring import Measuring
-from trenza.keeper.questions import Questions, is_negative
+from trenza.keeper.questions import Questions
 from trenza.keeper.scene import Absent, Scene, look
 from trenza.linux.inside import SandboxNodes
 from trenza.model.checks import Check, FaultOutcome, Fdb, Http, Mtu, PathTaken, Ping, PingAll, Question, Seen, Tcp

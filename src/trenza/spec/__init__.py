@@ -1,7 +1,7 @@
 """The lab file: from its text to a `Lab`, with every problem at once. Pure: no disk, clock or socket.
 
 What belongs here: syntax, parameters, templates, copies, merging, names, lint, and the format's own description. What a
-lab becomes in Linux is `trenza.plan`'s; what checks ask is not interpreted at all.
+lab becomes in Linux is `trenza.plan`'s; what answers to its checks prove is `trenza.check`'s.
 
 `format` declares the format once; `reading` is the way from bytes to a Lab, module by module.
 """
