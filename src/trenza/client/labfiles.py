@@ -41,6 +41,17 @@ class LabFile:
         return None if match is None else match.group(1).decode()
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a file is no lab file but what `trenza save` writes: it begins as gzip does."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(2) == b"\x1f\x8b"
+    except OSError:
+        return False
+
+
 def shipped_labs() -> dict[str, Path]:
     """Names of the labs that come with trenza, and their files."""
     return {path.parent.name: path for path in sorted(SHIPPED.glob("*/lab.yaml"))}
