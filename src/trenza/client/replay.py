@@ -7,7 +7,6 @@ at the end, because commands write too.
 from __future__ import annotations
 
 import base64
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -195,8 +194,7 @@ class _Replay:
     def _run(self, command: SavedCommand, step: Step) -> int | None:
         deadline_s = max(0.1, min(self.command_deadline_s, self.until - time.monotonic()))
         if not command.shell:
-            leave = step.way is Way.LEAVE
-            return run_once(self.lab, command, shlex.split(command.line), leave=leave, deadline_s=deadline_s)
+            return run_once(self.lab, command, leave=step.way is Way.LEAVE, deadline_s=deadline_s)
         shell = self.shells.get(command.session)
         if shell is None or not shell.is_open:
             shell = self.shells[command.session] = ReplayShell(self.lab, command)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import select
+import shlex
 import signal
 import time
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from typing import Any
 from trenza.client.archive import SavedCommand
 from trenza.client.session import RemoteError, connect
 from trenza.client.typed_lines import EDITORS, Way
-from trenza.errors import KeeperError, TrenzaError
+from trenza.errors import KeeperError, TrenzaError, UsageError
 from trenza.wire import Channel, Message
 
 INTERRUPT_GRACE_S = 2.0
@@ -130,13 +131,23 @@ class ReplayShell:
             self._channel.close()
 
 
-def run_once(lab: str, command: SavedCommand, argv: Sequence[str], *, leave: bool, deadline_s: float) -> int | None:
-    """Do what `exec` did, with no input; its status, or None if it had to be interrupted. `leave` does not wait."""
+def run_once(lab: str, command: SavedCommand, *, leave: bool, deadline_s: float) -> int | None:
+    """Do what `exec` did, with no input, or what a shell was given as its input; its status.
+
+    None if it had to be interrupted. `leave` does not wait for it.
+    """
+    argv = ["bash"] if command.stdin else _words(command.line)
     if leave:
         argv = ["bash", "-c", '"$@" &', "bash", *argv]
+    given = []
+    if command.stdin:
+        given.append(os.memfd_create("typed"))
+        with os.fdopen(os.dup(given[0]), "wb") as file:
+            file.write(command.line.encode())
+        os.lseek(given[0], 0, os.SEEK_SET)
     channel = connect(lab)
     try:
-        channel.send({**_request(command, argv), "descriptors": 0})
+        channel.send({**_request(command, argv), "descriptors": len(given)}, given)
         until = time.monotonic() + deadline_s
         status = _wait_for_end(channel, until)
         if status is None:
@@ -148,7 +159,19 @@ def run_once(lab: str, command: SavedCommand, argv: Sequence[str], *, leave: boo
             raise
         return int(error.fields["status"])
     finally:
+        for descriptor in given:
+            os.close(descriptor)
         channel.close()
+
+
+def _words(line: str) -> list[str]:
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
+        raise UsageError(f"it is no command line: {error}") from error
+    if not words:
+        raise UsageError("it is no command line")
+    return words
 
 
 def _request(command: SavedCommand, argv: Sequence[str]) -> Message:

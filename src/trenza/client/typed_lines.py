@@ -123,7 +123,7 @@ def steps(commands: Sequence[SavedCommand]) -> Iterator[Step]:
     for command in ordered:
         if not command.shell:
             if command.session not in later:  # else it is the shell into which those lines were typed
-                yield Step(command, Way.LEAVE if command.status is None else Way.RUN)
+                yield Step(command, Way.LEAVE if command.status is None and not command.stdin else Way.RUN)
             continue
         stack = open_shells.setdefault(command.session, [])
         if command.shell in stack:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import errno
 import os
 import re
@@ -14,7 +15,7 @@ from typing import Any
 from trenza.engine.engine import Engine
 from trenza.errors import KernelError, TrenzaError
 from trenza.keeper.connection import Connection
-from trenza.keeper.sessions import Sessions
+from trenza.keeper.sessions import MAX_LINE, Sessions
 from trenza.keeper.terminal import CommandLines, resize
 from trenza.linux.inside import CommandRefused, SpawnerClient
 from trenza.model.names import NodeName
@@ -99,12 +100,14 @@ class Commands:
             finally:  # also where there is no such node: whoever reads the client's output waits for its end
                 for descriptor in descriptors:
                     os.close(descriptor)
-            if record and not message.get("shell"):
+            if record and not (message.get("shell") and tty):
                 own = self._begin(session, "", node, shlex.join(message["argv"]), message)
+                if message.get("shell"):  # what it is given as its input is what counts
+                    self._running[own] |= {"line": "", "stdin": True}
             if tty:
                 status = await self._relay(connection, client, answer["pid"], received[0], message, node, session)
             else:
-                status = await self._await_command(connection, client, answer["pid"])
+                status = await self._await_command(connection, client, answer["pid"], self._running.get((session, "")))
             if own is not None:
                 self._end(own, status)
             connection.send({"result": {"status": status if status >= 0 else 128 - status}})
@@ -133,21 +136,34 @@ class Commands:
         }
         self._sessions.add(record.pop("node"), record.pop("line"), status, **record)
 
-    async def _await_command(self, connection: Connection, client: SpawnerClient, pid: int) -> int:
-        """Wait for a command, passing on the signals that the client sends; a client that goes takes it along."""
+    async def _await_command(
+        self, connection: Connection, client: SpawnerClient, pid: int, own: dict[str, Any] | None
+    ) -> int:
+        """Wait for a command, passing on the signals that the client sends; a client that goes takes it along.
+
+        What the client says was typed is added to the record `own`.
+        """
+
+        def hear(said: Message | bytes | None) -> None:
+            if isinstance(said, dict) and "signal" in said:
+                _signal_session(pid, int(said["signal"]))
+            elif isinstance(said, dict) and "typed" in said and own is not None and len(own["line"]) <= MAX_LINE:
+                own["line"] += base64.b64decode(said["typed"]).decode(errors="replace")
+
         exit_status = self._loop.create_task(self._exit_of(client))
         try:
             while not exit_status.done():
                 incoming = self._loop.create_task(connection.receive())
                 await asyncio.wait({exit_status, incoming}, return_when=asyncio.FIRST_COMPLETED)
-                if exit_status.done():
+                if exit_status.done() and not incoming.done():
                     incoming.cancel()
                     break
                 said = incoming.result()
-                if said is None:
+                if said is None and not exit_status.done():
                     return 129  # closing our connection to the spawner hangs the command up
-                if isinstance(said, dict) and "signal" in said:
-                    _signal_session(pid, int(said["signal"]))
+                hear(said)
+            for said in connection.received_now():
+                hear(said)
             return exit_status.result()
         finally:
             await _cancelled(exit_status)

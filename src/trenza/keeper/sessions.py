@@ -15,7 +15,9 @@ from typing import Any
 from trenza.engine.journal import Journal
 from trenza.model.names import NodeName
 
-MAX_LINE = 1 << 16
+MAX_LINE = 1 << 18
+"""Characters: a line may hold a file (`cat > FILE <<END`), and what a shell is given as its input counts as one."""
+
 MAX_BYTES = 4 << 20
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 _BEGIN = b"\x1b]7133;"
 _END = b"\x07"
-_MAX_SEQUENCE_BYTES = 1 << 17
+_MAX_SEQUENCE_BYTES = 1 << 19
 
 
 @dataclass(frozen=True, slots=True)
