@@ -226,3 +226,52 @@ def test_a_lab_changed_by_hand_comes_up_the_same_from_its_export(cli: Cli) -> No
     assert pings(cli, "left", "10.0.0.12")
     assert cli.ok("plan") == "nothing to do\n"
     assert "blackhole 10.99.0.0/16" in cli.ok("exec", "host1", "--", "ip", "route")
+
+
+def test_what_a_stranger_typed_harms_only_their_own_replay(cli: Cli) -> None:
+    from trenza.client.archive import Manifest, Saved, SavedCommand, SavedFile, write_archive
+
+    def typed(number: int, line: str, **more: object) -> SavedCommand:
+        return SavedCommand("h1", line, 0, number, number, "s", "1.1", **more)  # type: ignore[arg-type]
+
+    commands = (
+        typed(0, "exec 3<&- 4<&-; kill -9 -1"),
+        typed(1, "while :; do :; done"),
+        typed(2, "trap '' INT TERM HUP; sleep 1000"),
+        typed(3, "kill -9 $$"),
+        typed(4, "printf '0\\0' > /proc/$$/fd/4; cat /proc/$$/fd/3"),
+        typed(5, ":(){ :|:& };:"),
+        typed(6, "dd if=/dev/zero of=/root/full bs=1M"),
+        SavedCommand("h9", "ls", 0, 7, 7),
+        SavedCommand("h1", "echo 'unclosed", 0, 8, 8),
+        SavedCommand("h1", "bash", 0, 9, 9, user="nobody-at-all"),
+        SavedCommand("", "trenza stop h1", 0, 10, 10, action={"verb": "stop", "node": "h1"}),
+        SavedCommand("", "trenza stop h1", 0, 11, 11, action={"verb": "stop", "node": "h1"}),
+    )
+    saved = Saved(
+        Manifest("stranger", "full", 0, launched={"h9/c": "h9"}),
+        b"lab: stranger\nhosts: {h1: {}}\n",
+        commands=commands,
+        files=(SavedFile("h1", "/../../etc/x", b""), SavedFile("h9", "/x", b""), SavedFile("h1", "/proc/sys/x", b"")),
+    )
+    with pytest.raises(Exception, match="etc/x"):
+        write_archive(saved, Path(cli.directory, "stranger.trenza"))
+        cli.ok("up", "stranger.trenza")
+    write_archive(
+        Saved(saved.manifest, saved.source, commands=commands, files=saved.files[1:]), Path(cli.directory, "s.trenza")
+    )
+    script = (
+        "import sys; from pathlib import Path; from trenza.client.archive import read_archive\n"
+        "from trenza.client.replay import replay\n"
+        "outcome = replay(read_archive(Path('s.trenza')), command_deadline_s=1, total_deadline_s=60, settle_s=0)\n"
+        "print(len(outcome.other_status), outcome.same)"
+    )
+    python = str(Path(cli.program).with_name("python"))
+    cli.program, program = python, cli.program
+    try:
+        told = cli.ok("-c", script, timeout_s=120)
+    finally:
+        cli.program = program
+    assert int(told.split()[0]) >= 8, told
+    assert "stranger" in cli.ok("ls")
+    cli.ok("down", "stranger")

@@ -17,7 +17,7 @@ from trenza.client.archive import Saved, SavedCommand, SavedFile
 from trenza.client.labfiles import check_name
 from trenza.client.replay_shell import ReplayShell, run_once
 from trenza.client.typed_lines import Step, Way, steps, why_skipped, with_pids
-from trenza.errors import TrenzaError, UsageError
+from trenza.errors import KeeperError, TrenzaError, UsageError
 from trenza.model.plain import state_of_plain
 from trenza.model.state import State
 from trenza.plan.alike import chosen_only
@@ -76,7 +76,7 @@ def replay(
 ) -> ReplayOutcome:
     """Build a saved lab again, as `name` or its own, and compare; the lab runs afterwards.
 
-    Raises UsageError if a lab of that name runs, and whatever `up` raises. Commands that fail, or do not end within
+    Raises UsageError if a lab of that name runs, and whatever `up` raises; nothing runs then. Commands that fail, or do not end within
     their deadline, are told, not raised; those that come after the total deadline are not done.
     """
     began = time.monotonic()
@@ -87,15 +87,19 @@ def replay(
         )
     declared = _declared(saved)
     report = session.up(chosen, _request(saved, nat, language), "", listener)
-    work = _Replay(chosen, saved, command_deadline_s, began + total_deadline_s)
-    try:
-        work.do(listener)
-    finally:
-        work.close()
-    work.finish()
     said = "\n".join([*(each.line for each in saved.commands), *(file.content.decode("latin-1") for file in saved.files)])
     expected = chosen_only(saved.state, declared, said)
-    found = _settled(chosen, expected, lambda state: chosen_only(state, declared, said), settle_s)
+    work = _Replay(chosen, saved, command_deadline_s, began + total_deadline_s)
+    try:
+        try:
+            work.do(listener)
+        finally:
+            work.close()
+        work.finish()
+        found = _settled(chosen, expected, lambda state: chosen_only(state, declared, said), settle_s)
+    except BaseException:
+        session.down(chosen)
+        raise
     lines = explain(differences(found, expected), language)
     return ReplayOutcome(
         chosen, saved.manifest.lab, len(saved.commands), len(saved.files), tuple(work.skipped), tuple(work.other_status),
@@ -186,6 +190,9 @@ class _Replay:
         except TrenzaError as error:
             self._note(self.other_status, command, None, error.message)
             return
+        except OSError as error:
+            self._note(self.other_status, command, None, f"{error.strerror}")
+            return
         if status is None and step.way is Way.RUN:
             self._note(self.other_status, command, None, f"it did not end within {self.command_deadline_s:g} s")
         elif status != command.status and step.way is Way.RUN:
@@ -198,7 +205,8 @@ class _Replay:
         shell = self.shells.get(command.session)
         if shell is None or not shell.is_open:
             shell = self.shells[command.session] = ReplayShell(self.lab, command)
-        shell.leave_down_to(step.depth)
+        if not shell.leave_down_to(step.depth):
+            raise KeeperError("the shell into which it was typed is not there")
         return shell.run(command.line, step.way, deadline_s=deadline_s)
 
     def _act(self, command: SavedCommand, action: Mapping[str, Any]) -> None:

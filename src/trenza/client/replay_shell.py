@@ -21,6 +21,7 @@ from trenza.client.typed_lines import EDITORS, Way
 from trenza.errors import KeeperError, TrenzaError, UsageError
 from trenza.wire import Channel, Message
 
+BEGIN_DEADLINE_S = 10.0
 INTERRUPT_GRACE_S = 2.0
 # One compound command: bash reads it whole before its standard input becomes another one.
 _PROGRAM = (
@@ -52,7 +53,7 @@ class ReplayShell:
         finally:
             os.close(reading)
             os.close(writing)
-        self._answer(INTERRUPT_GRACE_S * 5)
+        self._answer(BEGIN_DEADLINE_S)
 
     def run(self, line: str, way: Way, *, deadline_s: float) -> int | None:
         """Type a line, and wait for its status; None if it had to be interrupted, or the shell is gone."""
@@ -64,19 +65,20 @@ class ReplayShell:
                 return 0
             self.close()
             raise KeeperError("it started no shell for what was typed next")
-        answer = self._answer(deadline_s)
+        answer = self._answer(deadline_s, or_give_up=False)
         if answer is None and self.is_open:
             self._channel.send({"signal": signal.SIGINT})
             self._answer(INTERRUPT_GRACE_S)
             return None
         return int(answer) if answer is not None and answer.isdigit() else None
 
-    def leave_down_to(self, depth: int) -> None:
-        """Leave shells until only so many lie around the current one."""
+    def leave_down_to(self, depth: int) -> bool:
+        """Leave shells until only so many lie around the current one; whether so many do."""
         while self._entered > depth and self.is_open:
             self._write(b"\0")
             self._entered -= 1
             self._answer(INTERRUPT_GRACE_S)
+        return self.is_open and self._entered == depth
 
     def close(self) -> None:
         """End all of it."""
@@ -106,13 +108,13 @@ class ReplayShell:
                 self._give_up()
                 raise KeeperError("its shell is gone") from error
 
-    def _answer(self, deadline_s: float) -> bytes | None:
-        """What the shell says next; None if nothing until the deadline, in which case a stuck shell is given up."""
+    def _answer(self, deadline_s: float, *, or_give_up: bool = True) -> bytes | None:
+        """What the shell says next; None if nothing until the deadline."""
         until = time.monotonic() + deadline_s
         while b"\0" not in self._answers:
             left_s = until - time.monotonic()
             if left_s <= 0 or not select.select([self._output], [], [], left_s)[0]:
-                if deadline_s <= INTERRUPT_GRACE_S:
+                if or_give_up:
                     self._give_up()
                 return None
             data = os.read(self._output, 4096)

@@ -189,7 +189,12 @@ class _Writer:
                 self._say_nic(end, "nat", None)
                 return
         if kinds == [NodeKind.SWITCH, NodeKind.SWITCH]:
-            self.cables[veth.a.interface.nic] = [veth.a.interface.node, veth.b.interface.node]
+            for end, far in ((veth.a, veth.b), (veth.b, veth.a)):
+                if self._is_free_end(far, end):
+                    self.cables[end.interface.nic] = [end.interface.node]
+                    break
+            else:
+                self.cables[veth.a.interface.nic] = [veth.a.interface.node, veth.b.interface.node]
             self.plugged |= {end.interface for end in veth.ends}
             return
         for end, far, kind in ((veth.a, veth.b, kinds[1]), (veth.b, veth.a, kinds[0])):
@@ -256,7 +261,10 @@ class _Writer:
     def _switch(self, name: NodeName) -> Data:
         for link in self.links[name]:
             if isinstance(link, Bridge) and str(link.interface.nic) == name:
-                return self._bridge(link)
+                data = self._bridge(link)
+                if link.mtu_bytes != DEFAULT_MTU_BYTES:  # its cables take theirs from it
+                    data["mtu"] = link.mtu_bytes
+                return data
         return {}
 
     def _node(self, name: NodeName, hostname: str) -> Data:
