@@ -25,7 +25,10 @@ def complete_lab_files(prefix: str, **_: object) -> list[str]:
 
     from trenza.client.labfiles import shipped_labs
 
-    return [*shipped_labs(), *(str(path) for path in Path().glob(f"{prefix}*") if path.suffix in (".yaml", ".yml", ".trenza"))]
+    return [
+        *shipped_labs(),
+        *(str(path) for path in Path().glob(f"{prefix}*") if path.suffix in (".yaml", ".yml", ".trenza")),
+    ]
 
 
 def complete_nodes(parsed_args: argparse.Namespace, **_: object) -> list[str]:

@@ -64,14 +64,16 @@ def configure_up(parser: argparse.ArgumentParser) -> None:
 
 def run_up(arguments: argparse.Namespace) -> int:
     if arguments.lab is not None and is_archive(Path(arguments.lab)):
-        from trenza.cli.saving import up_saved
-
-        return up_saved(arguments, Path(arguments.lab), _allowed(arguments))
+        return _up_saved(arguments, arguments.lab)
     if arguments.lab is None and _runs_without_file():
         name = get_running(None)
         if not (arguments.reset or arguments.dry_run or _is_chosen(arguments)):
             return _up_again(arguments, name)
-        lab_file = get_lab_file(ask(name, {"verb": "started"})["file"])
+        file = ask(name, {"verb": "started"})["file"]
+        if is_archive(Path(file)):
+            arguments.name = arguments.name or name
+            return _up_saved(arguments, file)
+        lab_file = get_lab_file(file)
     else:
         lab_file = get_lab_file(arguments.lab)
         name = check_name(arguments.name) if arguments.name else _name_of(lab_file)
@@ -95,6 +97,12 @@ def run_up(arguments: argparse.Namespace) -> int:
     finally:
         progress.end()
     return _report_up(arguments, name, result, time.monotonic() - began)
+
+
+def _up_saved(arguments: argparse.Namespace, file: str) -> int:
+    from trenza.cli.saving import up_saved
+
+    return up_saved(arguments, Path(file), _allowed(arguments))
 
 
 def _require_readable(lab_file: LabFile, request: dict[str, Any]) -> None:

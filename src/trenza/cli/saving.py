@@ -89,8 +89,12 @@ def _save_lab_file(arguments: argparse.Namespace, name: str) -> int:
         put_json("export", {"lab": name, "file": str(path), "left_out": export["left_out"]})
         return 0
     if export["left_out"]:
-        note(tr("no lab file can say this, so it is not in it (- missing there, ~ other there):",
-                "ningún fichero de laboratorio puede decir esto; no está en él (- falta allí, ~ distinto allí):"))  # fmt: skip
+        note(
+            tr(
+                "no lab file can say this, so it is not in it (- missing there, ~ other there):",
+                "ningún fichero de laboratorio puede decir esto; no está en él (- falta allí, ~ distinto allí):",
+            )
+        )
         note("\n".join(f"  {line}" for line in export["left_out"]))
     if not prints:
         put(tr(f"{name} as it is now: {path}", f"{name} tal como está: {path}"))
@@ -130,7 +134,7 @@ def up_saved(arguments: argparse.Namespace, path: Path, nat: list[str]) -> int:
         down(name)
     progress = Progress()
     try:
-        outcome = replay(saved, name=name, nat=nat, language=language(), listener=progress)
+        outcome = replay(saved, name=name, file=str(path.resolve()), nat=nat, language=language(), listener=progress)
     finally:
         progress.end()
     if arguments.format == "json":
@@ -151,7 +155,9 @@ def _say(path: Path, outcome: ReplayOutcome) -> None:
         )
     )
     _say_unlike(tr("not done again:", "no repetido:"), outcome.skipped)
-    _say_unlike(tr("ended otherwise than when it was saved:", "acabó de otro modo que al guardarlo:"), outcome.other_status)
+    _say_unlike(
+        tr("ended otherwise than when it was saved:", "acabó de otro modo que al guardarlo:"), outcome.other_status
+    )
     if outcome.same:
         put(tr("  the same as when it was saved", "  igual que cuando se guardó"))
         return

@@ -43,9 +43,7 @@ _PROBLEM = _object(
     excerpt=_TEXT,
     hint=_TEXT_OR_NULL,
 )
-_UNLIKE = _object(
-    node=_TEXT, line=_TEXT, saved_status=_INTEGER_OR_NULL, status=_INTEGER_OR_NULL, why=_TEXT
-)
+_UNLIKE = _object(node=_TEXT, line=_TEXT, saved_status=_INTEGER_OR_NULL, status=_INTEGER_OR_NULL, why=_TEXT)
 _NIC = _object(
     name=_TEXT,
     kind=_TEXT,
@@ -257,9 +255,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         probes=_array(_PROBE_OUTAGE),
         events=_array({"type": "object"}),
     ),
-    "save": _answer(
-        "save", lab=_TEXT, file=_TEXT, commands=_INTEGER, files=_INTEGER, things=_INTEGER, left_out=_TEXTS
-    ),
+    "save": _answer("save", lab=_TEXT, file=_TEXT, commands=_INTEGER, files=_INTEGER, things=_INTEGER, left_out=_TEXTS),
     "export": _answer("export", lab=_TEXT, file=_TEXT, left_out=_TEXTS),
     "replay": _answer(
         "replay",

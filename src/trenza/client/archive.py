@@ -1,8 +1,8 @@
 """Archives of labs, `NAME.trenza`: written from what the keeper tells, read as if a stranger had made them.
 
 An archive is a gzipped ustar of regular files and of nothing else: `manifest.json` first, which names every other
-member with its length and digest; then `lab.yaml`, `sources/NAME` (files beside the lab that it takes), `commands.jsonl`,
-`state.json` and `files/NODE/PATH` (a container's node as `HOST+NAME`).
+member with its length and digest; then `lab.yaml`, `sources/NAME` (files beside the lab that it takes),
+`commands.jsonl`, `state.json` and `files/NODE/PATH` (a container's node as `HOST+NAME`).
 
 Reading never touches the disk: members are taken one by one into memory, under caps, and the reader has its own few
 lines for tar, because tarfile follows lengths and extensions that a stranger wrote wherever they lead.

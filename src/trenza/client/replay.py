@@ -7,6 +7,7 @@ at the end, because commands write too.
 from __future__ import annotations
 
 import base64
+import posixpath
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,11 +26,12 @@ from trenza.plan.explain import explain
 from trenza.plan.export import differences
 from trenza.plan.wanted import wanted_state
 from trenza.spec import Choices, read
+from trenza.theory import convergence_s
 
 COMMAND_DEADLINE_S = 20.0
 TOTAL_DEADLINE_S = 300.0
 SETTLE_S = 5.0
-"""How long what commands started may take until the state is as it was saved."""
+"""How long what commands started may take, beside spanning trees, until the state is as it was saved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +69,19 @@ def replay(
     saved: Saved,
     *,
     name: str | None = None,
+    file: str | None = None,
     nat: Sequence[str] = (),
     language: str = "en",
     command_deadline_s: float = COMMAND_DEADLINE_S,
     total_deadline_s: float = TOTAL_DEADLINE_S,
-    settle_s: float = SETTLE_S,
+    settle_s: float | None = None,
     listener: session.Listener = lambda _: None,
 ) -> ReplayOutcome:
     """Build a saved lab again, as `name` or its own, and compare; the lab runs afterwards.
 
-    Raises UsageError if a lab of that name runs, and whatever `up` raises; nothing runs then. Commands that fail, or do not end within
-    their deadline, are told, not raised; those that come after the total deadline are not done.
+    Raises UsageError if a lab of that name runs, and whatever `up` raises; nothing runs then. Commands that fail, or do
+    not end within their deadline, are told, not raised; those that come after the total deadline are not done. `file`
+    is where the archive lies, for `trenza ls`. `settle_s` None is theory's time for trees to converge, twice, and 5 s.
     """
     began = time.monotonic()
     chosen = check_name(name or saved.manifest.lab)
@@ -86,8 +90,10 @@ def replay(
             f"lab {chosen!r} already runs", hint=f"trenza down {chosen}, or another name for this one: --as NAME"
         )
     declared = _declared(saved)
-    report = session.up(chosen, _request(saved, nat, language), "", listener)
-    said = "\n".join([*(each.line for each in saved.commands), *(file.content.decode("latin-1") for file in saved.files)])
+    report = session.up(chosen, _request(saved, file, nat, language), "", listener)
+    said = "\n".join(
+        [*(each.line for each in saved.commands), *(file.content.decode("latin-1") for file in saved.files)]
+    )
     expected = chosen_only(saved.state, declared, said)
     work = _Replay(chosen, saved, command_deadline_s, began + total_deadline_s)
     try:
@@ -96,22 +102,31 @@ def replay(
         finally:
             work.close()
         work.finish()
+        if settle_s is None:
+            settle_s = 2 * convergence_s(saved.state) + SETTLE_S
         found = _settled(chosen, expected, lambda state: chosen_only(state, declared, said), settle_s)
     except BaseException:
         session.down(chosen)
         raise
     lines = explain(differences(found, expected), language)
     return ReplayOutcome(
-        chosen, saved.manifest.lab, len(saved.commands), len(saved.files), tuple(work.skipped), tuple(work.other_status),
-        tuple(lines), time.monotonic() - began, report,
-    )  # fmt: skip
+        name=chosen,
+        lab=saved.manifest.lab,
+        commands=len(saved.commands),
+        files=len(saved.files),
+        skipped=tuple(work.skipped),
+        other_status=tuple(work.other_status),
+        differences=tuple(lines),
+        seconds=time.monotonic() - began,
+        report=report,
+    )
 
 
-def _request(saved: Saved, nat: Sequence[str], language: str) -> dict[str, Any]:
+def _request(saved: Saved, file: str | None, nat: Sequence[str], language: str) -> dict[str, Any]:
     manifest = saved.manifest
     return {
         "source": base64.b64encode(saved.source).decode(),
-        "file": f"{manifest.lab}.trenza",
+        "file": file or f"{manifest.lab}.trenza",
         "directory": "",
         "mode": manifest.mode,
         "until": manifest.until,
@@ -211,8 +226,9 @@ class _Replay:
 
     def _act(self, command: SavedCommand, action: Mapping[str, Any]) -> None:
         if action["verb"] == "put":
+            place = (action.get("node"), posixpath.normpath(f"/{action.get('path')}"))
             for file in self.saved.files:
-                if (file.node, file.path) == (action.get("node"), action.get("path")):
+                if (file.node, file.path) == place:
                     self._put(file)
             return
         answer = session.ask(self.lab, {**action, "record": False})
@@ -282,5 +298,7 @@ class _Replay:
                 "cut": each.cut, "stdin": each.stdin, "action": each.action,
                 "pids": {str(self._pid_of(name) or pid): name for pid, name in each.pids.items()},
             }  # fmt: skip
-            records.append({name: value for name, value in record.items() if value or name in ("status", "line", "node")})
+            records.append(
+                {name: value for name, value in record.items() if value or name in ("status", "line", "node")}
+            )
         session.ask(self.lab, {"verb": "remember", "records": records})

@@ -28,9 +28,9 @@ _PROGRAM = (
     "{ exec 3<&0 4>&1 </dev/null >/dev/null 2>&1; shopt -s expand_aliases; trap : INT; "
     + "".join(f"{name}() {{ :; }}; " for name in EDITORS)
     + "printf 'ready\\0' >&4; while IFS= read -r -d '' __trenza_line <&3; do case $__trenza_line in "
-    "r*) eval \"${__trenza_line:1}\" 3<&- 4>&-;; "
-    "l*) eval \"${__trenza_line:1}\" 3<&- 4>&- & ;; "
-    "e*) eval \"${__trenza_line:1}\" <&3 >&4 3<&- 4>&-;; "
+    'r*) eval "${__trenza_line:1}" 3<&- 4>&-;; '
+    'l*) eval "${__trenza_line:1}" 3<&- 4>&- & ;; '
+    'e*) eval "${__trenza_line:1}" <&3 >&4 3<&- 4>&-;; '
     "*) break;; esac; printf '%d\\0' \"$?\" >&4; done; exit; }\n"
 )
 _LETTERS = {Way.RUN: "r", Way.LEAVE: "l", Way.ENTER: "e"}

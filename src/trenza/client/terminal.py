@@ -74,8 +74,8 @@ class _Pumps:
     """Pipes for a command in place of our own descriptors, and what carries bytes between the two.
 
     A process of a lab never holds this terminal or a file of the user's: it could go on reading what is typed here when
-    the command has ended, or write to what was opened for reading. Pipes are passed on as they are, but not the input of
-    which `typed` is to hear.
+    the command has ended, or write to what was opened for reading. Pipes are passed on as they are, but not the input
+    of which `typed` is to hear.
     """
 
     def __init__(self, descriptors: Sequence[int], typed: Callable[[bytes], None] | None = None) -> None:

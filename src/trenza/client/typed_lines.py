@@ -132,7 +132,9 @@ def steps(commands: Sequence[SavedCommand]) -> Iterator[Step]:
             stack.append(command.shell)
         queue = later[command.session]
         queue.pop(0)
-        within = queue and queue[0].shell not in stack and (command.status is None or queue[0].began_s < command.ended_s)
+        within = (
+            queue and queue[0].shell not in stack and (command.status is None or queue[0].began_s < command.ended_s)
+        )
         way = Way.ENTER if within else Way.LEAVE if command.status is None else Way.RUN
         yield Step(command, way, len(stack) - 1)
         if queue and queue[0].shell not in stack and not within:  # that shell was left, and this is another one

@@ -117,7 +117,13 @@ class Commands:
 
     def _begin(self, session: str, shell: str, node: NodeName, line: str, message: Message) -> tuple[str, str]:
         """Note a line that begins, with what its doing it again takes; gives the key to end it by."""
-        record: dict[str, Any] = {"began_s": time.time(), "node": node, "line": line, "session": session, "shell": shell}
+        record: dict[str, Any] = {
+            "began_s": time.time(),
+            "node": node,
+            "line": line,
+            "session": session,
+            "shell": shell,
+        }
         record |= {name: message[name] for name in ("user", "cwd", "env") if message.get(name)}
         numbers = {int(number) for match in _PID.finditer(line) for number in match.groups() if number}
         if numbers:

@@ -40,8 +40,17 @@ class Saving:
             return
         names = ("host", "name", "node", "words", "options", "for", "path")
         request = {"verb": verb, **{name: message[name] for name in names if message.get(name)}}
-        node = str(message.get("node") or message.get("host") or "")
-        self._sessions.act(node, _in_words(request), request)
+        for name in ("node", "host"):
+            if name in request:
+                request[name] = self._whole_name(request[name])
+        self._sessions.act(request.get("node") or request.get("host") or "", _in_words(request), request)
+
+    def _whole_name(self, name: str) -> str:
+        """A node's full name; of one that is no more, the name as it was typed."""
+        try:
+            return self._engine.resolve(name)
+        except UsageError:
+            return name
 
     def _observed(self) -> State:
         """What is there, without the addresses that virtual routers move."""
@@ -86,7 +95,10 @@ class Saving:
             "source": base64.b64encode(record.source).decode(),
             "sources": record.files,
             "commands": sorted(
-                [*self._sessions.lines(None, record.began_s, actions=True), *map(_unfinished, self._commands.running())],
+                [
+                    *self._sessions.lines(None, record.began_s, actions=True),
+                    *map(_unfinished, self._commands.running()),
+                ],
                 key=lambda line: float(line.get("began", line["time"])),
             ),
             "files": [

@@ -57,7 +57,7 @@ class Sessions:
             self._journal.say("error", record["node"], f"a command line was not recorded: {error.strerror}")
 
     def lines(self, node: NodeName | None, since_s: float, *, actions: bool = False) -> list[dict[str, Any]]:
-        """The lines of a node, or of all, since a moment, and if asked the actions; one that a crash cut is left out."""
+        """The lines of a node, or of all, since a moment, with actions or not; one that a crash cut is left out."""
         found = []
         texts = [path.read_text(errors="replace") for path in (self._older, self._path) if path.exists()]
         for text in "".join(texts).splitlines():

@@ -1,7 +1,7 @@
 """Terminals of nodes: a pty relayed to a client, and a record of the command lines typed at its prompt.
 
-The node's bash (see `trenza.linux.template.BASHRC`) announces each command line in an OSC sequence, number 7133, when it
-begins and, with its status, when it ended; the keeper takes both out of the stream. So what is recorded is what was
+The node's bash (see `trenza.linux.template.BASHRC`) announces each command line in an OSC sequence, number 7133, when
+it begins and, with its status, when it ended; the keeper takes both out of the stream. So what is recorded is what was
 entered at a prompt, nothing that was typed into a program with the echo off.
 """
 
@@ -21,7 +21,10 @@ _MAX_SEQUENCE_BYTES = 1 << 19
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """One line entered at a prompt, and the status it ended with: None where it begins. `shell` tells nested ones apart."""
+    """One line entered at a prompt, and the status it ended with: None where it begins.
+
+    `shell` tells shells of one terminal apart.
+    """
 
     line: str
     status: int | None

@@ -13,6 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from trenza.errors import LabFileError
@@ -70,7 +71,11 @@ class Export:
 
 
 def exported(
-    state: State, lab: str, contents: Mapping[tuple[str, str], bytes], title: Mapping[str, str] = {}, language: str = "en"
+    state: State,
+    lab: str,
+    contents: Mapping[tuple[str, str], bytes],
+    title: Mapping[str, str] = MappingProxyType({}),
+    language: str = "en",
 ) -> Export:
     """The lab file named `lab` that makes a state. `contents` has the bytes of its files by node and path."""
     seen = State.of(thing for thing in state if not _is_uplinks(thing, state))
@@ -183,8 +188,10 @@ class _Writer:
 
     def _veth(self, veth: Veth, whole: State) -> None:
         """Say one veth: from one of its ends with `to:`, or from both."""
-        kinds = [whole.nodes[end.interface.node].kind if end.interface.node in whole.nodes else None for end in veth.ends]
-        for end, far, kind in ((veth.a, veth.b, kinds[1]), (veth.b, veth.a, kinds[0])):
+        kinds = [
+            whole.nodes[end.interface.node].kind if end.interface.node in whole.nodes else None for end in veth.ends
+        ]
+        for end, kind in ((veth.a, kinds[1]), (veth.b, kinds[0])):
             if kind is NodeKind.UPLINK:
                 self._say_nic(end, "nat", None)
                 return
@@ -376,7 +383,8 @@ class _Writer:
             if file.path in configs or text is None:
                 continue
             more = _filled(
-                mode=None if file.mode == 0o644 else f"{file.mode:04o}", owner=None if file.owner == "root" else file.owner
+                mode=None if file.mode == 0o644 else f"{file.mode:04o}",
+                owner=None if file.owner == "root" else file.owner,
             )
             yield file.path, {"text": text, **more} if more else text
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import os
+import re
 import tarfile
 import time
 import tracemalloc
@@ -35,13 +37,13 @@ from trenza.model.names import NodeName
 from trenza.model.state import Node, NodeKind, State
 
 SAVED = Saved(
-    Manifest("small", "until", 1000.5, {"en": "Small"}, "first", None, {"a": "1"}, ("v",), {"h1/c1": "h1"}, ("h1:/x: its name",)),
+    Manifest("small", "until", 1000.5, {"en": "S"}, "first", None, {"a": "1"}, ("v",), {"h1/c": "h1"}, ("h1:/x",)),
     b"lab: small\n",
     {"dir/page.html": b"<p>"},
     (
         SavedCommand("h1", "ip link", 0, 1.0, 2.0, "s", "1.2"),
-        SavedCommand("h1", "ñandú\n\t'x'", None, 3.0, 4.0, user="daemon", cwd="/srv", env={"A": "b"}, pids={"7": "h1/c1"}),
-        SavedCommand("", "trenza fault cut w1", 0, 5.0, 5.0, action={"verb": "fault", "words": ["cut", "w1"], "for": "3s"}),
+        SavedCommand("h1", "ñandú\n\t'x'", None, 3.0, 4.0, user="www", cwd="/srv", env={"A": "b"}, pids={"7": "h1/c"}),
+        SavedCommand("", "trenza fault cut w1", 0, 5.0, 5.0, action={"verb": "fault", "words": ["cut"], "for": "3s"}),
     ),
     (SavedFile("h1/c1", "/etc/hosts", b"\0\xff", 0o600, "33"), SavedFile("h1", "/root/ñ", b"")),
     State.of([Node(NodeName("h1"), NodeKind.HOST, None, "h1")]),
@@ -79,7 +81,10 @@ def members() -> dict[str, bytes]:
         return {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
 
 
-def packed(*extra: tarfile.TarInfo | tuple[tarfile.TarInfo, bytes], format_: int = tarfile.USTAR_FORMAT, **changed: Any) -> bytes:
+Member = tarfile.TarInfo | tuple[tarfile.TarInfo, bytes]
+
+
+def packed(*extra: Member, format_: int = tarfile.USTAR_FORMAT, **changed: Any) -> bytes:
     """The archive with members changed, and more of them after its own."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=format_) as tar:
@@ -109,14 +114,18 @@ def manifest(**changed: Any) -> bytes:
 
 def listed(name: str, content: bytes, file: Any = None) -> bytes:
     """A manifest that names one more member."""
-    import hashlib
-
     given = json.loads(members()["manifest.json"])
     digest = hashlib.blake2b(content, digest_size=32).hexdigest()
     given["members"][name] = {"bytes": len(content), "blake2b": digest}
     if file is not None:
         given["files"][name] = file
     return json.dumps(given).encode()
+
+
+def placed(name: str, **where: Any) -> bytes:
+    """The archive with one more file, said to be somewhere."""
+    told = {"node": "h2", "path": "/x", "mode": 0o644, "owner": "root", **where}
+    return packed((info(name), b""), manifest=listed(name, b"", told))
 
 
 def refusal(data: bytes, tmp_path: Path) -> str:
@@ -169,25 +178,15 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "bad parameters": (lambda: packed(manifest=manifest(parameters={"a": [1]})), "parameters is"),
     "members is a list": (lambda: packed(manifest=manifest(members=[])), "no object"),
     "files elsewhere": (lambda: packed(manifest=manifest(files={})), "list of files"),
-    "file of another node": (
-        lambda: packed((info("files/h2/x"), b""), manifest=listed("files/h2/x", b"", {"node": "h1", "path": "/x", "mode": 1, "owner": "root"})),
-        "not where",
-    ),
-    "a node that is none": (
-        lambda: packed((info("files/h2/x"), b""), manifest=listed("files/h2/x", b"", {"node": "h2\n", "path": "/x", "mode": 1, "owner": "root"})),
-        "node is",
-    ),
-    "a mode that is none": (
-        lambda: packed((info("files/h2/x"), b""), manifest=listed("files/h2/x", b"", {"node": "h2", "path": "/x", "mode": 1 << 20, "owner": "root"})),
-        "mode is",
-    ),
+    "file of another node": (lambda: placed("files/h2/x", node="h1"), "not where"),
+    "file of another place": (lambda: placed("files/h2/x", path="/y"), "not where"),
+    "a node that is none": (lambda: placed("files/h2/x", node="h2\n"), "node is"),
+    "a mode that is none": (lambda: placed("files/h2/x", mode=1 << 20), "mode is"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("make", "said"), HOSTILE.values(), ids=HOSTILE)
 def test_a_strangers_archive_is_refused(make: Callable[[], bytes], said: str, tmp_path: Path) -> None:
-    import re
-
     assert re.search(said, refusal(make(), tmp_path))
 
 

@@ -8,7 +8,9 @@ from trenza.client.archive import SavedCommand
 from trenza.client.typed_lines import Skipped, Way, steps, why_skipped, with_pids
 
 
-def typed(line: str, began: float = 0, ended: float = 0, shell: str = "1.1", session: str = "s", **more: object) -> SavedCommand:
+def typed(
+    line: str, began: float = 0, ended: float = 0, shell: str = "1.1", session: str = "s", **more: object
+) -> SavedCommand:
     status = more.pop("status", 0)
     return SavedCommand("h1", line, status, began, ended or began, session, shell, **more)  # type: ignore[arg-type]
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from trenza.client.labfiles import shipped_labs
+from trenza.errors import LabFileError
 from trenza.model.names import Interface, Mac, NicName, NodeName
 from trenza.model.plain import plain_state, state_of_plain
-from trenza.model.state import File, Neighbour, OtherLink, State
+from trenza.model.state import Bridge, File, Neighbour, OtherLink, State
 from trenza.plan.export import Export, exported
 from trenza.plan.wanted import wanted_state
 from trenza.spec import Choices, read
@@ -43,8 +45,6 @@ def test_a_shipped_lab_is_the_same_after_its_export(name: str, start: bool) -> N
 
 
 def _lab_of(case: Path) -> Reading | None:
-    from trenza.errors import LabFileError
-
     try:
         return read((case / "lab.yaml").read_bytes(), "lab.yaml")
     except LabFileError:
@@ -59,7 +59,7 @@ def test_a_lab_with_warnings_is_the_same_after_its_export(case: Path) -> None:
     reading = _lab_of(case)
     assert reading is not None
     sources = {file.source for node in reading.lab.nodes for file in node.files if file.source is not None}
-    state, export = again(reading, dict.fromkeys(sources, b"text\n"))
+    _, export = again(reading, dict.fromkeys(sources, b"text\n"))
     assert export.left_out == ()
 
 
@@ -73,23 +73,38 @@ hosts:
     hostname: first
     forwarding: true
     nics:
-      up: {to: s1, ip: [10.0.0.1/24, "fd00::1/64"], mtu: 1400, mac: "02:00:00:00:00:01", peer: {mac: "02:00:00:00:00:02"}}
+      up:
+        {to: s1, ip: [10.0.0.1/24, "fd00::1/64"], mtu: 1400, mac: "02:00:00:00:00:01", peer: {mac: "02:00:00:00:00:02"}}
       e1: {to: h2.e1, ip: 10.1.0.1/30}
       free: {up: false}
       d: {to: s2, dhcp: true}
     bridges: {br0: {ports: {e1: {priority: 3}}, stp: true, ip: 10.9.0.1/24}, br1: {up: false}}
     vxlans:
       vx0: {vni: 5, local: 10.0.0.1, remotes: [10.0.0.2, 10.0.0.3], learning: false}
-      vx1: {vni: 6, local: 10.0.0.1, remote: 10.0.0.2, dev: up, port: 8472, fdb: [{mac: "02:00:00:00:00:09", dst: 10.0.0.3}]}
+      vx1:
+        fdb: [{mac: "02:00:00:00:00:09", dst: 10.0.0.3}]
+        local: 10.0.0.1
+        remote: 10.0.0.2
+        vni: 6
+        dev: up
+        port: 8472
     macvlans: {m0: {parent: up, mode: private}}
-    routes: [{to: default, via: 10.0.0.9}, {to: 10.5.0.0/16, type: blackhole}, {to: "fd01::/64", via: "fd00::9", metric: 7}]
+    routes:
+      - {to: default, via: 10.0.0.9}
+      - {to: 10.5.0.0/16, type: blackhole}
+      - {to: "fd01::/64", via: "fd00::9", metric: 7}
     sysctls: {net.ipv4.conf.all.rp_filter: "0"}
     files:
       /etc/one: "one line, no end"
       /etc/two: {text: "a: $x\\n  b #c\\n\\n", mode: "0755", owner: daemon}
       /etc/three: "\\ttab\\n"
     services:
-      web: {run: [busybox, httpd, -f, -p, "8080"], ready: {tcp: 8080, deadline: 5}, env: {A: "1"}, user: daemon, restart: "no"}
+      web:
+        run: [busybox, httpd, -f, -p, "8080"]
+        ready: {tcp: 8080, deadline: 5}
+        env: {A: "1"}
+        user: daemon
+        restart: "no"
       dnsmasq: {dhcp-range: "10.9.0.10,10.9.0.20"}
     containers:
       c1: {nics: {eth0: {to: br0, ip: 10.9.0.2/24, gateway: 10.9.0.1}, x: {to: c2.x}}}
@@ -109,8 +124,6 @@ def test_what_no_file_can_say_is_named_in_words_and_in_a_comment() -> None:
     path = shipped_labs()["bridged-lan"]
     state = wanted_state(read(path.read_bytes(), str(path)).lab)
     nic = Interface(NodeName("host1"), NicName("eth0"))
-    from ipaddress import ip_address
-
     odd = State.of(
         [*state, OtherLink(Interface(NodeName("host1"), NicName("tun0")), "tun"),
          Neighbour(nic, ip_address("10.0.0.9"), Mac("02:00:00:00:00:09"))]
@@ -125,11 +138,8 @@ def test_what_no_file_can_say_is_named_in_words_and_in_a_comment() -> None:
 def test_a_hand_made_bridge_and_container_are_in_the_file() -> None:
     path = shipped_labs()["bridged-lan"]
     solved = wanted_state(read(path.read_bytes(), str(path)).lab)
-    by_hand = State.of(
-        replace(thing, mac=Mac("02:11:22:33:44:55")) if getattr(thing, "key", ())[:1] == ("link",) and hasattr(thing, "stp")
-        else thing
-        for thing in solved
-    )  # fmt: skip
+    mac = Mac("02:11:22:33:44:55")
+    by_hand = State.of(replace(thing, mac=mac) if isinstance(thing, Bridge) else thing for thing in solved)
     export = exported(by_hand, "bridged-lan", {}, {"en": "Mine"})
     assert export.left_out == ()
     assert "02:11:22:33:44:55" in export.text
