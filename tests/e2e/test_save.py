@@ -275,3 +275,65 @@ def test_what_a_stranger_typed_harms_only_their_own_replay(cli: Cli) -> None:
     assert int(told.split()[0]) >= 8, told
     assert "stranger" in cli.ok("ls")
     cli.ok("down", "stranger")
+
+
+def test_shells_of_containers_within_a_hosts_shell_and_files_typed_as_they_are(cli: Cli) -> None:
+    cli.ok("up", "bridged-lan")
+    with Terminal(cli, "sh", "host1") as shell:
+        for line in (
+            "trenza sh c1",
+            "cat > /root/note <<END\nfirst $HOSTNAME\n  second\nEND",
+            "for i in 1 2; do\necho $i >> /root/counted\ndone",
+            "ip addr add 10.8.0.1/32 dev lo",
+            "exit",
+            "cp /etc/hosts /root/hosts; trenza stop c1; trenza start c1",
+            "trenza launch extra",
+            "ip link set br0 mtu 1300",
+        ):
+            shell.expect(PROMPT)
+            shell.types(f"{line}\n")
+        shell.expect(PROMPT)
+    cli.ok("exec", "extra", "--", "touch", "/root/made")
+    cli.ok("stop", "extra")
+    lines = [line["line"] for line in cli.json("history")["lines"]]
+    assert lines[0].startswith("cat > /root/note") and "trenza sh c1" in lines
+    told = rebuilt(cli)
+    assert told["same"], told
+    assert told["other_status"] == [] and told["skipped"] == []
+    assert cli.ok("exec", "c1", "--", "cat", "/root/note", "/root/counted") == "first c1\n  second\n1\n2\n"
+    cli.ok("start", "extra")
+    cli.ok("exec", "extra", "--", "test", "-e", "/root/made")
+
+
+def test_a_service_with_vrrp_made_by_hand_settles_as_it_was(cli: Cli) -> None:
+    lab = "lab: vrrp\nswitches: {lan: {}}\nhosts: {a: {nics: {eth0: lan}}, b: {nics: {eth0: lan}}}\n"
+    cli.ok("up", cli.lab(lab))
+    for number, node in enumerate("ab", 1):
+        config = (
+            f"vrrp_instance V {{\n interface eth0\n virtual_router_id 7\n priority {number}0\n advert_int 1\n"
+            " virtual_ipaddress {\n  10.0.0.254/24\n }\n}\n"
+        )
+        cli.types(
+            node, f"ip addr add 10.0.0.{number}/24 dev eth0", f"mkdir -p /etc/keepalived; cat > /etc/keepalived/k.conf <<E\n{config}E",
+            "keepalived --vrrp -f /etc/keepalived/k.conf",
+        )  # fmt: skip
+    until(lambda: "10.0.0.254" in cli.ok("exec", "--no-record", "b", "--", "ip", "addr"), 15)
+    until(lambda: "10.0.0.254" not in cli.ok("exec", "--no-record", "a", "--", "ip", "addr"), 15)
+    told = rebuilt(cli, "vrrp")
+    assert told["same"], told
+    assert "10.0.0.254" in cli.ok("exec", "b", "--", "ip", "addr")
+
+
+def test_a_declared_service_with_another_config_is_built_again(cli: Cli) -> None:
+    cli.ok("up", "balanced-web", "--profile", "fast")
+    cli.types(
+        "bal1",
+        "sed -i s/roundrobin/leastconn/ /etc/haproxy/haproxy.cfg",
+        "/etc/init.d/haproxy restart",
+    )
+    until(lambda: cli("exec", "--no-record", "bal1", "--", "/etc/init.d/haproxy", "status").returncode == 0)
+    told = rebuilt(cli, "balanced-web")
+    assert told["same"], told
+    assert "leastconn" in cli.ok("exec", "bal1", "--", "cat", "/etc/haproxy/haproxy.cfg")
+    export = cli("save", "--as", "again.yaml")
+    assert "leastconn" in Path(cli.directory, "again.yaml").read_text()

@@ -173,6 +173,7 @@ class _Replay:
         self.shells: dict[str, ReplayShell] = {}
         self.skipped: list[Unlike] = []
         self.other_status: list[Unlike] = []
+        self.placed: set[tuple[str, str]] = set()
         self.waiting: dict[str, list[SavedFile]] = {}
         for file in saved.files:
             self.waiting.setdefault(file.node, []).append(file)
@@ -235,9 +236,17 @@ class _Replay:
         if action["verb"] in ("launch", "start", "restart"):
             self._place(answer["node"])
 
-    def _pid_of(self, name: str) -> int | None:
+    def _nodes(self) -> dict[str, dict[str, Any]]:
         nodes = session.ask(self.lab, {"verb": "show", "what": "nodes"})["nodes"]
-        return next((node["pid_in_host"] for node in nodes if node["name"] == name), None)
+        return {node["name"]: node for node in nodes}
+
+    def _runs(self, name: str) -> bool:
+        node = self._nodes().get(name)
+        return node is not None and node["state"] == "running"
+
+    def _pid_of(self, name: str) -> int | None:
+        node = self._nodes().get(name)
+        return None if node is None else node["pid_in_host"]
 
     def _note(self, where: list[Unlike], command: SavedCommand, status: int | None, why: str) -> None:
         where.append(Unlike(command.node, command.line, command.status, status, why))
@@ -251,6 +260,7 @@ class _Replay:
         request = {"verb": "put", "node": file.node, "path": file.path, "mode": file.mode, "owner": file.owner}
         try:
             session.ask(self.lab, {**request, "content": content, "record": False})
+            self.placed.add((file.node, file.path))
         except session.RemoteError as error:  # a stopped node, say; it is tried again at the end
             self.skipped.append(Unlike(file.node, f"the file {file.path}", None, None, error.message))
 
@@ -280,8 +290,8 @@ class _Replay:
     def _is_right(self, file: SavedFile) -> bool:
         try:
             answer = session.ask(self.lab, {"verb": "get", "node": file.node, "path": file.path})
-        except session.RemoteError:
-            return False
+        except session.RemoteError:  # a node that was stopped keeps what it has
+            return (file.node, file.path) in self.placed and not self._runs(file.node)
         return base64.b64decode(answer["content"]) == file.content and answer["mode"] == file.mode
 
     def _remember(self) -> None:

@@ -208,6 +208,7 @@ class Commands:
                 if line.status is None or (session, shell) not in self._running:
                     self._begin(session, shell, node, line.line, {**message, "env": None})
                 if line.status is not None:
+                    self._running[session, shell]["line"] = line.line
                     self._end((session, shell), line.status)
             if shown:
                 connection.send(shown)
