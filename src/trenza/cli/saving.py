@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trenza.client.replay import ReplayOutcome, Unlike
 
 _SHOWN = 20
+_SHOWN_CHARACTERS = 100
 _WHY = {
     "an editor: its files were saved": "un editor: sus ficheros están guardados",
     "it waits for a reader": "espera a quien lea",
@@ -26,6 +27,7 @@ _WHY = {
     "it was too long to be kept whole": "era demasiado larga para guardarla entera",
     "it leaves its shell": "deja su shell",
     "there was no time left": "no quedaba tiempo",
+    "it healed by itself before the lab was saved": "se curó sola antes de guardarse el laboratorio",
 }
 """Why a line was not done again, in Spanish."""
 
@@ -176,6 +178,7 @@ def _say_unlike(title: str, commands: tuple[Unlike, ...]) -> None:
         put(f"  {title}")
     for one in commands[:_SHOWN]:
         first, *more = one.line.splitlines() or [""]
-        put(f"    {one.node}: {first}{' …' if more else ''} ({tr(one.why, _WHY.get(one.why, one.why))})")
+        line = first[:_SHOWN_CHARACTERS] + (" …" if more or len(first) > _SHOWN_CHARACTERS else "")
+        put(f"    {one.node}: {line} ({tr(one.why, _WHY.get(one.why, one.why))})")
     if len(commands) > _SHOWN:
         put(f"    … {len(commands) - _SHOWN} " + tr("more", "más"))

@@ -126,8 +126,12 @@ class Saved:
 
 # ---------------------------------------------------------------- writing
 def write_archive(saved: Saved, path: Path) -> None:
-    """Write an archive, whole or not at all. Raises UsageError if it cannot be written there."""
+    """Write an archive, whole or not at all. Raises UsageError if it cannot be written there, or not be read again."""
     packed = archived(saved)
+    try:
+        read_archived(io.BytesIO(packed))
+    except _Bad as error:
+        raise UsageError(f"this lab cannot be saved, because nobody would read its archive: {error}") from error
     temporary = path.with_name(f".{path.name}.new")
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "wb") as file:
@@ -203,7 +207,7 @@ def _dict_or(value: Any) -> Any:
 
 
 def _json(data: object) -> str:
-    return json.dumps(data, ensure_ascii=True)
+    return json.dumps(data, ensure_ascii=False)
 
 
 def _digest(content: bytes) -> str:

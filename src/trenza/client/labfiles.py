@@ -83,6 +83,8 @@ def get_lab_file(given: str | None) -> LabFile:
 
 
 def _read(path: Path, *, shipped: bool) -> LabFile:
+    if is_archive(path):
+        raise UsageError(f"{path} is a saved lab, not a lab file", hint=f"trenza up {path}")
     try:
         return LabFile(path.read_bytes(), str(path.resolve()), shipped)
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -34,7 +35,9 @@ def saved_lab(lab: str) -> Saved:
 
 
 def _commands(records: Iterable[Mapping[str, Any]]) -> Iterable[SavedCommand]:
-    for record in records:
+    for given in records:
+        # The bytes of a command line need not be Unicode; those of an archive are.
+        record = json.loads(json.dumps(given, ensure_ascii=False).encode(errors="replace"))
         yield SavedCommand(
             record["node"], record["line"].replace("\0", ""), record["status"], record.get("began", record["time"]),
             record["time"], record.get("session", ""), record.get("shell", ""), record.get("user"), record.get("cwd"),

@@ -23,6 +23,7 @@ from trenza.plan.moving import without_moving
 from trenza.wire import Message
 
 MAX_WAIT_S = 10.0
+MAX_SOURCES_BYTES = 20 << 20
 
 
 class Saving:
@@ -77,6 +78,8 @@ class Saving:
         record = self._engine.record
         if record is None:
             raise UsageError("nothing was built yet")
+        if sum(map(len, record.files.values())) > MAX_SOURCES_BYTES:
+            raise UsageError("the files that the lab takes from its directory are too large to be saved")
         observed = self._observed()
         written = written_files([name for name in self._engine.names() if not is_uplink(name)], self._nodes.root_id)
         files, hostnames = self._engine.declared.things, self._engine.declared.nodes

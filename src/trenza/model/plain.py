@@ -28,6 +28,7 @@ from trenza.model import state
 from trenza.model.state import State, Thing
 
 _THINGS: Mapping[str, type[Any]] = {kind.__name__: kind for kind in typing.get_args(Thing)}
+_MAX_NUMBER = 1 << 64
 _ADDRESSES: Mapping[Any, Callable[[str], Any]] = {
     IPv4Address: ip_address, IPv6Address: ip_address, IPv4Interface: ip_interface, IPv6Interface: ip_interface,
     IPv4Network: ip_network, IPv6Network: ip_network,
@@ -94,8 +95,9 @@ def _value(hint: Any, value: object) -> Any:
             raise ValueError(f"{value!r} is no {hint.__name__}")
         return value
     if hint in (int, float):
-        if type(value) is not int and not (hint is float and type(value) is float):
-            raise ValueError(f"{value!r} is no number")
+        fits = type(value) is int or (hint is float and type(value) is float)
+        if not fits or not abs(value) < _MAX_NUMBER:  # type: ignore[arg-type]  # NaN fails here too
+            raise ValueError("a number that is none, or too large")
         return value
     if typing.get_origin(hint) in (types.UnionType, typing.Union):  # of a NewType and None it is the latter
         return _one_of(hint, value)

@@ -25,6 +25,7 @@ from trenza.model.state import (
     BridgePort,
     FdbEntry,
     File,
+    Loopback,
     Macvlan,
     MacvlanMode,
     NodeKind,
@@ -99,13 +100,22 @@ def differences(found: State, expected: State) -> tuple[Operation, ...]:
     steps: list[Operation] = []
     for key in sorted(found.things.keys() | expected.things.keys()):
         old, new = expected.things.get(key), found.things.get(key)
-        if old is None and new is not None:
-            steps.append(Create(new))
-        elif old is not None and new is None:
-            steps.append(Remove(old))
-        elif old is not None and new is not None and old != new:
+        if old == new:
+            continue
+        if old is not None and type(old) is type(new):
+            assert new is not None
             steps.append(Change(old, new))
+            continue
+        if old is not None and not _comes_with_a_node(old, expected, found):
+            steps.append(Remove(old))
+        if new is not None and not _comes_with_a_node(new, found, expected):
+            steps.append(Create(new))
     return tuple(steps)
+
+
+def _comes_with_a_node(thing: Thing, here: State, there: State) -> bool:
+    """Whether a thing goes without saying where its node is said to be missing."""
+    return isinstance(thing, Loopback | Sysctl) and bool(nodes_of(thing) & here.nodes.keys() - there.nodes.keys())
 
 
 def _is_uplinks(thing: Thing, state: State) -> bool:
@@ -206,7 +216,7 @@ class _Writer:
             return
         for end, far, kind in ((veth.a, veth.b, kinds[1]), (veth.b, veth.a, kinds[0])):
             if kind is NodeKind.SWITCH:
-                self._say_nic(end, far.port.bridge if far.port is not None else far.interface.node, far)
+                self._say_nic(end, far.interface.node, far)
                 return
             if self._is_free_end(far, end):
                 self._say_nic(end, None, None)

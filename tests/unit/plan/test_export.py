@@ -160,3 +160,31 @@ def test_a_hand_made_bridge_and_container_are_in_the_file() -> None:
 def test_what_is_no_state_is_refused(data: object) -> None:
     with pytest.raises((ValueError, TypeError)):
         state_of_plain(data)
+
+
+GOLDEN_EXPORT = """\
+lab: golden
+title: {en: "Two hosts: one \\"LAN\\""}
+switches: {lan: {}}
+hosts:
+  h1:
+    forwarding: true
+    nics: {eth0: {to: lan}}
+    bridges: {br0: {ports: [eth0], ip: 10.0.0.1/24, stp: {priority: 4096}}}
+    files:
+      /etc/motd: |
+        Hello
+          $you
+    containers:
+      c1:
+        nics: {eth0: {to: br0, ip: 10.0.0.2/24, mtu: 1400, peer: {name: v1}}}
+        routes: [{to: default, via: 10.0.0.1, dev: eth0}]
+  h2:
+    nics: {eth0: {to: lan, ip: 10.0.0.3/24}}
+    services: {web: {run: [busybox, httpd, "-f"], ready: {tcp: 80}}}
+"""
+
+
+def test_an_export_reads_as_a_person_would_have_written_it() -> None:
+    _, export = again(read(GOLDEN_EXPORT.encode(), "golden.yaml"))
+    assert export.text == GOLDEN_EXPORT
