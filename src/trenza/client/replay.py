@@ -203,7 +203,7 @@ class _Replay:
                 self._act(command, command.action)
                 return
             self._place(command.node)
-            line = with_pids(command.line, command.pids, self._pid_of) if command.pids else command.line
+            line = with_pids(command.line, command.pids, self._pids()) if command.pids else command.line
             status = self._run(replace(command, line=line), step)
         except TrenzaError as error:
             self._note(self.other_status, command, None, error.message)
@@ -249,9 +249,9 @@ class _Replay:
         node = self._nodes().get(name)
         return node is not None and node["state"] == "running"
 
-    def _pid_of(self, name: str) -> int | None:
-        node = self._nodes().get(name)
-        return None if node is None else node["pid_in_host"]
+    def _pids(self) -> dict[str, int | None]:
+        """The pids that containers have in their hosts."""
+        return {name: node["pid_in_host"] for name, node in self._nodes().items()}
 
     def _note(self, where: list[Unlike], command: SavedCommand, status: int | None, why: str) -> None:
         where.append(Unlike(command.node, command.line, command.status, status, why))
@@ -303,15 +303,15 @@ class _Replay:
         """Tell the keeper what was typed, in the same order and nesting, at times of now."""
         moments = sorted({moment for each in self.saved.commands for moment in (each.began_s, each.ended_s)})
         ranks = {moment: rank - len(moments) for rank, moment in enumerate(moments)}
-        now = time.time()
+        now, pids = time.time(), self._pids()
         records = []
         for each in self.saved.commands:
             record: dict[str, Any] = {
                 "time": now + ranks[each.ended_s] * 1e-6, "began": now + ranks[each.began_s] * 1e-6, "node": each.node,
-                "line": with_pids(each.line, each.pids, self._pid_of), "status": each.status or 0,
+                "line": with_pids(each.line, each.pids, pids), "status": each.status or 0,
                 "session": each.session, "shell": each.shell, "user": each.user, "cwd": each.cwd, "env": dict(each.env),
                 "cut": each.cut, "stdin": each.stdin, "action": each.action,
-                "pids": {str(self._pid_of(name) or pid): name for pid, name in each.pids.items()},
+                "pids": {str(pids.get(name) or pid): name for pid, name in each.pids.items()},
             }  # fmt: skip
             records.append(
                 {name: value for name, value in record.items() if value or name in ("status", "line", "node")}

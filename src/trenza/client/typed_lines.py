@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -115,10 +116,10 @@ def steps(commands: Sequence[SavedCommand]) -> Iterator[Step]:
     A line that was typed while another of the same terminal ran was typed into a shell which that one had started.
     """
     ordered = sorted(commands, key=lambda command: command.began_s)
-    later: dict[str, list[SavedCommand]] = {}
+    later: dict[str, deque[SavedCommand]] = {}
     for command in ordered:
         if command.shell:
-            later.setdefault(command.session, []).append(command)
+            later.setdefault(command.session, deque()).append(command)
     open_shells: dict[str, list[str]] = {}
     for command in ordered:
         if not command.shell:
@@ -131,7 +132,7 @@ def steps(commands: Sequence[SavedCommand]) -> Iterator[Step]:
         else:
             stack.append(command.shell)
         queue = later[command.session]
-        queue.pop(0)
+        queue.popleft()
         within = (
             queue and queue[0].shell not in stack and (command.status is None or queue[0].began_s < command.ended_s)
         )
@@ -141,10 +142,10 @@ def steps(commands: Sequence[SavedCommand]) -> Iterator[Step]:
             stack.clear()
 
 
-def with_pids(line: str, pids: Mapping[str, str], now: Callable[[str], int | None]) -> str:
-    """A line with the pids that its containers have now; `now` gives one by the container's name."""
+def with_pids(line: str, pids: Mapping[str, str], now: Mapping[str, int | None]) -> str:
+    """A line with the pids that its containers have now; `now` has them by the container's name."""
     for old, name in pids.items():
-        new = now(name)
+        new = now.get(name)
         if new is not None:
             line = re.sub(rf"(?<![\w.]){re.escape(old)}(?![\w.])", str(new), line)
     return line

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from trenza.model.names import Interface, Mac
 from trenza.model.state import ZERO_MAC, Bridge, Macvlan, State, Thing, Veth, VethEnd, Vxlan
+
+_MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
 
 def chosen_only(state: State, declared: State, said: str) -> State:
@@ -15,10 +18,10 @@ def chosen_only(state: State, declared: State, said: str) -> State:
     whoever worked in the lab.
     """
     given = {interface: mac for thing in declared for interface, mac in _macs(thing)}
-    lowered = said.lower()
+    named = set(_MAC.findall(said.lower()))
 
     def kept(interface: Interface, mac: Mac) -> Mac:
-        return mac if given.get(interface) == mac or mac in lowered else ZERO_MAC
+        return mac if given.get(interface) == mac or mac in named else ZERO_MAC
 
     def end(one: VethEnd) -> VethEnd:
         return replace(one, mac=kept(one.interface, one.mac))

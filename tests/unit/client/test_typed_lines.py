@@ -83,5 +83,5 @@ def test_what_still_ran_is_left_running() -> None:
 
 def test_pids_are_those_of_now() -> None:
     line = "ip link set v netns 31 && cat /proc/31/status 310 3.31"
-    assert with_pids(line, {"31": "h1/c1"}, lambda name: 77) == "ip link set v netns 77 && cat /proc/77/status 310 3.31"
-    assert with_pids(line, {"31": "h1/c1"}, lambda name: None) == line
+    assert with_pids(line, {"31": "h1/c1"}, {"h1/c1": 77}) == "ip link set v netns 77 && cat /proc/77/status 310 3.31"
+    assert with_pids(line, {"31": "h1/c1"}, {"h1/c1": None}) == line
