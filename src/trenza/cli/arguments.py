@@ -20,12 +20,15 @@ def complete_labs(**_: object) -> list[str]:
 
 
 def complete_lab_files(prefix: str, **_: object) -> list[str]:
-    """Shipped labs, and lab files below here."""
+    """Shipped labs, and lab files and archives below here."""
     from pathlib import Path
 
     from trenza.client.labfiles import shipped_labs
 
-    return [*shipped_labs(), *(str(path) for path in Path().glob(f"{prefix}*") if path.suffix in (".yaml", ".yml"))]
+    return [
+        *shipped_labs(),
+        *(str(path) for path in Path().glob(f"{prefix}*") if path.suffix in (".yaml", ".yml", ".trenza")),
+    ]
 
 
 def complete_nodes(parsed_args: argparse.Namespace, **_: object) -> list[str]:

@@ -7,11 +7,12 @@ import base64
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from trenza.cli.arguments import add_format, add_lab_file, add_running_lab
 from trenza.cli.speech import language, note, put, put_json, table, tr
-from trenza.client.labfiles import LabFile, check_name, get_lab_file
+from trenza.client.labfiles import LabFile, check_name, get_lab_file, is_archive
 from trenza.client.session import ask, down, get_running, running_labs, up
 from trenza.errors import Problem, Severity, UsageError
 
@@ -62,11 +63,17 @@ def configure_up(parser: argparse.ArgumentParser) -> None:
 
 
 def run_up(arguments: argparse.Namespace) -> int:
+    if arguments.lab is not None and is_archive(Path(arguments.lab)):
+        return _up_saved(arguments, arguments.lab)
     if arguments.lab is None and _runs_without_file():
         name = get_running(None)
         if not (arguments.reset or arguments.dry_run or _is_chosen(arguments)):
             return _up_again(arguments, name)
-        lab_file = get_lab_file(ask(name, {"verb": "started"})["file"])
+        file = ask(name, {"verb": "started"})["file"]
+        if is_archive(Path(file)):
+            arguments.name = arguments.name or name
+            return _up_saved(arguments, file)
+        lab_file = get_lab_file(file)
     else:
         lab_file = get_lab_file(arguments.lab)
         name = check_name(arguments.name) if arguments.name else _name_of(lab_file)
@@ -80,16 +87,22 @@ def run_up(arguments: argparse.Namespace) -> int:
             request |= {key: started[key] for key in ("mode", "until", "profile", "parameters", "variants")}
             request["nat"] = sorted({*request["nat"], *started["nat"]})
         _require_readable(lab_file, request)
-        if not arguments.yes and not _confirmed(name):
+        if not arguments.yes and not confirmed_reset(name):
             return 1
         down(name)
     began = time.monotonic()
-    progress = _Progress()
+    progress = Progress()
     try:
         result = up(name, request, lab_file.directory, progress)
     finally:
         progress.end()
     return _report_up(arguments, name, result, time.monotonic() - began)
+
+
+def _up_saved(arguments: argparse.Namespace, file: str) -> int:
+    from trenza.cli.saving import up_saved
+
+    return up_saved(arguments, Path(file), _allowed(arguments))
 
 
 def _require_readable(lab_file: LabFile, request: dict[str, Any]) -> None:
@@ -119,7 +132,7 @@ def _runs_without_file() -> bool:
 
 def _up_again(arguments: argparse.Namespace, name: str) -> int:
     began = time.monotonic()
-    progress = _Progress()
+    progress = Progress()
     request = {"verb": "up", "language": language(), "wait": arguments.wait, "nat": _allowed(arguments)}
     try:
         result = ask(name, request, listener=progress)
@@ -181,7 +194,7 @@ def _parameters(settings: list[str]) -> dict[str, str]:
     return parameters
 
 
-def _confirmed(name: str) -> bool:
+def confirmed_reset(name: str) -> bool:
     if not sys.stdin.isatty():
         raise UsageError(
             tr(f"--reset deletes what was done in {name}", f"--reset borra lo hecho en {name}"),
@@ -199,7 +212,7 @@ def _yes(question: str) -> bool:
     return input(question + tr(" [y/N] ", " [s/N] ")).strip().lower() in ("y", "yes", "s", "si", "sí")
 
 
-class _Progress:
+class Progress:
     """A line on a terminal's stderr once something takes longer than a second."""
 
     def __init__(self) -> None:

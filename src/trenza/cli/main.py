@@ -29,6 +29,9 @@ VERBS = {
     "down": Verb("lifecycle", "end a lab; nothing is left", "termina un laboratorio; no queda nada"),
     "ls": Verb("lifecycle", "labs that run", "laboratorios en marcha"),
     "plan": Verb("lifecycle", "what `up` would change", "lo que `up` cambiaría"),
+    "save": Verb(
+        "saving", "a lab as an archive, or as a lab file", "un laboratorio como archivo, o como fichero de lab"
+    ),
     "wipe": Verb("lifecycle", "end every lab and forget its journals", "termina todo y olvida los diarios"),
     "show": Verb(
         "look", "nodes, links, addresses, routes, neighbours, fdb, stp, faults", "nodos, enlaces, direcciones…"

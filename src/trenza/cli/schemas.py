@@ -78,6 +78,7 @@ _CHECKPOINT = _object(
     hidden={"type": "boolean"},
     checks=_array(_CHECK),
 )
+_UNLIKE = _object(node=_TEXT, line=_TEXT, saved_status=_INTEGER_OR_NULL, status=_INTEGER_OR_NULL, why=_TEXT)
 _NIC = _object(
     name=_TEXT,
     kind=_TEXT,
@@ -299,6 +300,20 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         seconds=_NUMBER,
         mapping=_array(_object(name=_TEXT, **{"is": _TEXT}, how=_TEXT, given={"type": "boolean"})),
         checkpoints=_array(_CHECKPOINT),
+    ),
+    "save": _answer("save", lab=_TEXT, file=_TEXT, commands=_INTEGER, files=_INTEGER, things=_INTEGER, left_out=_TEXTS),
+    "export": _answer("export", lab=_TEXT, file=_TEXT, left_out=_TEXTS),
+    "replay": _answer(
+        "replay",
+        name=_TEXT,
+        lab=_TEXT,
+        commands=_INTEGER,
+        files=_INTEGER,
+        skipped=_array(_UNLIKE),
+        other_status=_array(_UNLIKE),
+        differences=_TEXTS,
+        same={"type": "boolean"},
+        seconds=_NUMBER,
     ),
     "lint": _answer("lint", problems=_array(_PROBLEM)),
     "history": _answer("history", lines=_array(_object(time=_NUMBER, node=_TEXT, status=_INTEGER, line=_TEXT))),

@@ -41,6 +41,17 @@ class LabFile:
         return None if match is None else match.group(1).decode()
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a file is no lab file but what `trenza save` writes: it begins as gzip does."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(2) == b"\x1f\x8b"
+    except OSError:
+        return False
+
+
 def shipped_labs() -> dict[str, Path]:
     """Names of the labs that come with trenza, and their files."""
     return {path.parent.name: path for path in sorted(SHIPPED.glob("*/lab.yaml"))}
@@ -72,6 +83,8 @@ def get_lab_file(given: str | None) -> LabFile:
 
 
 def _read(path: Path, *, shipped: bool) -> LabFile:
+    if is_archive(path):
+        raise UsageError(f"{path} is a saved lab, not a lab file", hint=f"trenza up {path}")
     try:
         return LabFile(path.read_bytes(), str(path.resolve()), shipped)
     except OSError as error:

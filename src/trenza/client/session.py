@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -236,10 +236,14 @@ def _ask(
 
 # ---------------------------------------------------------------- up and down
 @contextmanager
-def _lab_descriptor(directory: str) -> Any:
+def _lab_descriptors(directory: str) -> Iterator[list[int]]:
+    """The lab's directory; nothing where it has none, as one from an archive."""
+    if not directory:
+        yield []
+        return
     descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield descriptor
+        yield [descriptor]
     finally:
         os.close(descriptor)
 
@@ -249,19 +253,19 @@ def up(lab: str, request: Mapping[str, Any], lab_directory: str, listener: Liste
     missing = [package for program, package in REQUIRED_PROGRAMS.items() if not os.access(program, os.X_OK)]
     if missing:
         raise MachineError(f"missing programs: {', '.join(missing)}", hint=f"sudo apt install {' '.join(missing)}")
-    with sandbox.working_on(lab) as directory, _lab_descriptor(lab_directory) as descriptor:
+    with sandbox.working_on(lab) as directory, _lab_descriptors(lab_directory) as descriptors:
         request = {**request, "verb": "up"}
         if (directory / MAKING).exists():  # whoever made it was killed; its sandbox is about to end, or has ended
             sandbox.end(lab)
         elif sandbox.holder(lab) is not None:
-            return _ask(lab, _connect_running(lab, directory), request, [descriptor], listener)
+            return _ask(lab, _connect_running(lab, directory), request, descriptors, listener)
         try:
             _clear(directory)
             (directory / MAKING).touch()
             lease = sandbox.create(lab, directory)
             try:
                 start_keeper(lab, directory)
-                result = _ask(lab, Channel(_connect(directory)), request, [descriptor], listener)
+                result = _ask(lab, Channel(_connect(directory)), request, descriptors, listener)
                 (directory / MAKING).unlink()
                 lease.commit()
                 return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import select
 import signal
@@ -9,7 +10,7 @@ import stat
 import sys
 import termios
 import tty
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 from trenza.client.session import RemoteError, connect
@@ -57,7 +58,11 @@ def run_command(
             request["env"].setdefault("TERM", os.environ.get("TERM", "xterm"))
             channel.send(request)
             return _interact(channel)
-        with _Pumps(descriptors) as pumps:
+
+        def typed(data: bytes) -> None:
+            channel.send({"typed": base64.b64encode(data).decode()})
+
+        with _Pumps(descriptors, typed if shell and record else None) as pumps:
             channel.send(request, pumps.given)
             pumps.begin()
             return _wait(channel, pumps)
@@ -69,18 +74,20 @@ class _Pumps:
     """Pipes for a command in place of our own descriptors, and what carries bytes between the two.
 
     A process of a lab never holds this terminal or a file of the user's: it could go on reading what is typed here when
-    the command has ended, or write to what was opened for reading. Pipes are passed on as they are.
+    the command has ended, or write to what was opened for reading. Pipes are passed on as they are, but not the input
+    of which `typed` is to hear.
     """
 
-    def __init__(self, descriptors: Sequence[int]) -> None:
+    def __init__(self, descriptors: Sequence[int], typed: Callable[[bytes], None] | None = None) -> None:
         self.given: list[int] = []
         """What the command gets for each descriptor."""
         self._made: list[int] = []
         self._outputs: dict[int, int] = {}
         self._input: tuple[int, int] | None = None
         self._typed = b""
+        self._tell = typed
         for number, descriptor in enumerate(descriptors):
-            if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            if stat.S_ISFIFO(os.fstat(descriptor).st_mode) and (number or typed is None):
                 self.given.append(descriptor)
                 continue
             read_end, write_end = os.pipe()
@@ -146,6 +153,8 @@ class _Pumps:
                 self._typed = os.read(source, select.PIPE_BUF)
                 if not self._typed:
                     self._end_input()
+                elif self._tell is not None:
+                    self._tell(self._typed)
         except OSError:  # the command takes no more, or our terminal is gone
             self._end_input()
 

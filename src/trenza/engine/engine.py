@@ -64,6 +64,8 @@ class Request:
     language: str = "en"
     nat: tuple[str, ...] = ()
     """What uplinks may reach, beside what was allowed before."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """What files beside the lab held (base64 by name), where it comes from an archive and has no `directory`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +276,7 @@ class Engine:
             variants=list(request.variants),
             until=request.until,
             nat=list(request.nat),
+            files=dict(request.files),
         )
 
     def perform(self, plan: Plan, done: Callable[[Operation, int, int], None] = lambda *_: None) -> None:

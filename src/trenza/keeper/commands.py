@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import errno
 import os
+import re
 import shlex
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from trenza.engine.engine import Engine
 from trenza.errors import KernelError, TrenzaError
 from trenza.keeper.connection import Connection
-from trenza.keeper.sessions import Sessions
+from trenza.keeper.sessions import MAX_LINE, Sessions
 from trenza.keeper.terminal import CommandLines, resize
 from trenza.linux.inside import CommandRefused, SpawnerClient
 from trenza.model.names import NodeName
@@ -20,14 +24,24 @@ from trenza.wire import Message
 _TERMINAL_AHEAD_BYTES = 1 << 18
 """What a terminal may have written that its client has not read."""
 
+_PID = re.compile(r"/proc/(\d+)|(?:\bnetns|-t|--target)[ =](\d+)\b|\bkill (?:-\w+ )?(\d+)")
+"""Where a command line names a process by its pid, which is another one when the line is typed again."""
+
 
 class Commands:
     """Runs commands in the nodes of a lab, and records what was typed."""
 
-    def __init__(self, engine: Engine, sessions: Sessions) -> None:
+    def __init__(self, engine: Engine, sessions: Sessions, pids: Callable[[NodeName], Mapping[int, NodeName]]) -> None:
+        """`pids` gives the containers of a host by the pids that their inits have there."""
         self._engine = engine
         self._sessions = sessions
+        self._pids = pids
         self._loop = asyncio.get_running_loop()
+        self._running: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def running(self) -> list[dict[str, Any]]:
+        """The lines that run now, as `Sessions` will keep them but with no status."""
+        return [dict(record) for record in self._running.values()]
 
     async def run_quietly(self, node: str, argv: tuple[str, ...]) -> int:
         """Run a command in a node, its output nowhere; its status."""
@@ -63,6 +77,8 @@ class Commands:
         try:
             tty = bool(message.get("tty"))
             record = bool(message.get("record"))
+            session = f"{time.time_ns():x}"
+            own: tuple[str, str] | None = None
             try:
                 node = self._engine.resolve(message["node"])
                 request: Message = {
@@ -84,37 +100,89 @@ class Commands:
             finally:  # also where there is no such node: whoever reads the client's output waits for its end
                 for descriptor in descriptors:
                     os.close(descriptor)
+            if record and not (message.get("shell") and tty):
+                own = self._begin(session, "", node, shlex.join(message["argv"]), message)
+                if message.get("shell"):  # what it is given as its input is what counts
+                    self._running[own] |= {"line": "", "stdin": True}
             if tty:
-                status = await self._relay(connection, client, answer["pid"], received[0], message, node)
+                status = await self._relay(connection, client, answer["pid"], received[0], message, node, session)
             else:
-                status = await self._await_command(connection, client, answer["pid"])
-            if record and not message.get("shell"):
-                self._sessions.add(node, shlex.join(message["argv"]), status)
+                status = await self._await_command(connection, client, answer["pid"], self._running.get((session, "")))
+            if own is not None:
+                self._end(own, status)
             connection.send({"result": {"status": status if status >= 0 else 128 - status}})
         finally:
+            self._running = {key: line for key, line in self._running.items() if key[0] != session}
             client.close()
 
-    async def _await_command(self, connection: Connection, client: SpawnerClient, pid: int) -> int:
-        """Wait for a command, passing on the signals that the client sends; a client that goes takes it along."""
+    def _begin(self, session: str, shell: str, node: NodeName, line: str, message: Message) -> tuple[str, str]:
+        """Note a line that begins, with what its doing it again takes; gives the key to end it by."""
+        record: dict[str, Any] = {
+            "began_s": time.time(),
+            "node": node,
+            "line": line,
+            "session": session,
+            "shell": shell,
+        }
+        record |= {name: message[name] for name in ("user", "cwd", "env") if message.get(name)}
+        numbers = {int(number) for match in _PID.finditer(line) for number in match.groups() if number}
+        if numbers:
+            pids = self._pids(node)
+            record["pids"] = {str(number): pids[number] for number in numbers if number in pids}
+        self._running[session, shell] = record
+        return session, shell
+
+    def _end(self, key: tuple[str, str], status: int) -> None:
+        """Keep a line that ended. What began in the same terminal while it ran has ended too (`exit` says nothing)."""
+        record = self._running.pop(key)
+        self._running = {
+            other: line
+            for other, line in self._running.items()
+            if other[0] != key[0] or line["began_s"] < record["began_s"]
+        }
+        self._sessions.add(record.pop("node"), record.pop("line"), status, **record)
+
+    async def _await_command(
+        self, connection: Connection, client: SpawnerClient, pid: int, own: dict[str, Any] | None
+    ) -> int:
+        """Wait for a command, passing on the signals that the client sends; a client that goes takes it along.
+
+        What the client says was typed is added to the record `own`.
+        """
+
+        def hear(said: Message | bytes | None) -> None:
+            if isinstance(said, dict) and "signal" in said:
+                _signal_session(pid, int(said["signal"]))
+            elif isinstance(said, dict) and "typed" in said and own is not None and len(own["line"]) <= MAX_LINE:
+                own["line"] += base64.b64decode(said["typed"]).decode(errors="replace")
+
         exit_status = self._loop.create_task(self._exit_of(client))
         try:
             while not exit_status.done():
                 incoming = self._loop.create_task(connection.receive())
                 await asyncio.wait({exit_status, incoming}, return_when=asyncio.FIRST_COMPLETED)
-                if exit_status.done():
+                if exit_status.done() and not incoming.done():
                     incoming.cancel()
                     break
                 said = incoming.result()
-                if said is None:
+                if said is None and not exit_status.done():
                     return 129  # closing our connection to the spawner hangs the command up
-                if isinstance(said, dict) and "signal" in said:
-                    _signal_session(pid, int(said["signal"]))
+                hear(said)
+            for said in connection.received_now():
+                hear(said)
             return exit_status.result()
         finally:
             await _cancelled(exit_status)
 
     async def _relay(
-        self, connection: Connection, client: SpawnerClient, pid: int, pty: int, message: Message, node: NodeName
+        self,
+        connection: Connection,
+        client: SpawnerClient,
+        pid: int,
+        pty: int,
+        message: Message,
+        node: NodeName,
+        session: str,
     ) -> int:
         """Carry a terminal between a client and a pty until the command ends or the client goes."""
         resize(pty, *message.get("size", (24, 80)))
@@ -136,7 +204,12 @@ class Commands:
                 return
             shown, typed = lines.feed(data)
             for line in typed if message.get("record") else ():
-                self._sessions.add(node, line.line, line.status)
+                shell = line.shell or "?"
+                if line.status is None or (session, shell) not in self._running:
+                    self._begin(session, shell, node, line.line, {**message, "env": None})
+                if line.status is not None:
+                    self._running[session, shell]["line"] = line.line
+                    self._end((session, shell), line.status)
             if shown:
                 connection.send(shown)
             if connection.queued_bytes > _TERMINAL_AHEAD_BYTES:  # its reader has stopped, and so does the terminal

@@ -67,6 +67,15 @@ class Connection:
         """The next message, or None when the client has gone."""
         return await self._inbox.get()
 
+    def received_now(self) -> list[Message | bytes | None]:
+        """The messages that have come already, without waiting for any."""
+        if not self.closed.is_set():
+            self._read()
+        found = []
+        while not self._inbox.empty():
+            found.append(self._inbox.get_nowait())
+        return found
+
     def take_descriptors(self, count: int) -> list[int]:
         """Descriptors that came with a request; the caller closes them."""
         return [self.descriptors.popleft() for _ in range(min(count, len(self.descriptors)))]

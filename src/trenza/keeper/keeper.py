@@ -28,6 +28,7 @@ from trenza.keeper.door import Doors
 from trenza.keeper.forwarding import Forwarding
 from trenza.keeper.logs import Logs
 from trenza.keeper.measuring import Measuring
+from trenza.keeper.saving import Saving
 from trenza.keeper.sessions import Sessions
 from trenza.keeper.showing import show
 from trenza.keeper.supervise import Supervisor
@@ -48,6 +49,7 @@ from trenza.plan.operations import Change, Create, Remove
 from trenza.theory import convergence_s, reachable_pairs
 from trenza.wire import Message
 
+Handler = Callable[[Connection, Message], Awaitable[None]]
 _PROGRESS_EVERY_S = 0.1
 MAX_WAITED_PAIRS = 2000
 
@@ -84,7 +86,7 @@ class Keeper:
         self._busy = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
         self.sessions = Sessions(self.history / "sessions.jsonl", self.journal)
-        self.commands = Commands(self.engine, self.sessions)
+        self.commands = Commands(self.engine, self.sessions, self._pids_in)
         self.supervisor = Supervisor(self.engine, self.nodes, self.home, self.commands.run_quietly)
         self.doors = Doors(self.nodes, self._serve_door)
         self.logs = Logs(self.engine, self.nodes)
@@ -99,25 +101,27 @@ class Keeper:
         self._changes = self.kernel.watch(neighbours=False)
         self._loop.add_reader(self._changes.fileno(), self._hear)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._verbs: dict[str, Callable[[Connection, Message], Awaitable[None]]] = {
+        self.saving = Saving(self.engine, self.nodes, self.sessions, self.commands)
+        by_hand: dict[str, Handler] = {
+            "launch": self._launch,
+            "start": self._start,
+            "stop": self._stop,
+            "restart": self._restart,
+            "rm": self._remove,
+        }
+        from_outside = {**by_hand, "fault": self.breaking.fault, "heal": self.breaking.heal, "put": self._put}
+        self._by_hand = by_hand
+        self._verbs: dict[str, Handler] = {
             "up": self._up,
             "plan": self._plan,
             "show": self._show,
             "exec": self.commands.execute,
-            "launch": self._launch,
-            "start": self._start,
-            "stop": self._stop,
-            "rm": self._remove,
-            "restart": self._restart,
             "get": self._get,
-            "put": self._put,
             "events": self._events,
             "history": self._history,
             "logs": self.logs.logs,
             "capture": self._capture,
             "graph": self._graph,
-            "fault": self.breaking.fault,
-            "heal": self.breaking.heal,
             "outage": self.measuring.outage,
             "check": self.checking.check,
             "forward": self.forwarding.forward,
@@ -125,6 +129,28 @@ class Keeper:
             "unforward": self.forwarding.unforward,
             "nodes": self._nodes,
             "started": self._started,
+            "save": self.saving.save,
+            "export": self.saving.export,
+            "state": self.saving.state,
+            "remember": self.saving.remember,
+            **{verb: self._kept(verb, handler) for verb, handler in from_outside.items()},
+        }
+
+    def _kept(self, verb: str, handler: Handler) -> Handler:
+        """A handler whose request is kept among what people did, once it was done."""
+
+        async def handle(connection: Connection, message: Message) -> None:
+            await handler(connection, message)
+            self.saving.keep(verb, message)
+
+        return handle
+
+    def _pids_in(self, host: NodeName) -> dict[int, NodeName]:
+        """The containers of a host by the pids of their inits there."""
+        return {
+            handle.pid_in_host: name
+            for name, handle in self.nodes.alive().items()
+            if handle.node.host == host and handle.pid_in_host is not None
         }
 
     async def run(self) -> None:
@@ -202,7 +228,8 @@ class Keeper:
             raise UsageError(f"files: from: {source}: a name that begins with a dot is not for labs")
         try:
             if self._lab_directory < 0:
-                assert self.engine.record is not None
+                if self.engine.record is None or not self.engine.record.directory:
+                    raise UsageError(f"files: from: {source}: the archive that this lab comes from does not hold it")
                 self._lab_directory = os.open(self.engine.record.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             descriptor = beneath.open_beneath(self._lab_directory, source, os.O_RDONLY | os.O_NONBLOCK)
         except OSError as error:
@@ -255,6 +282,7 @@ class Keeper:
             until=message.get("until"),
             language=message.get("language") or "en",
             nat=tuple(message.get("nat") or ()),
+            files=message.get("files") or {},
         )
 
     def _take_lab_directory(self, connection: Connection, message: Message) -> None:
@@ -419,7 +447,7 @@ class Keeper:
                 full = NodeName(f"{host}/{name}")
                 if full not in self.engine.wanted.nodes and full not in self.nodes.alive():
                     raise UsageError(f"{host} has no container {name!r}")
-                await self._verbs[verb](connection, {"node": full})
+                await self._by_hand[verb](connection, {"node": full})
             else:
                 raise UsageError(f"{verb!r} is not known inside a host", hint="ls, launch, start, stop, restart, rm")
         except TrenzaError as error:
@@ -498,7 +526,8 @@ class Keeper:
 
     async def _put(self, connection: Connection, message: Message) -> None:
         node = self.engine.resolve(message["node"])
-        self.nodes.write(node, message["path"], base64.b64decode(message["content"]), mode=message["mode"])
+        content, owner = base64.b64decode(message["content"]), message.get("owner") or "root"
+        self.nodes.write(node, message["path"], content, mode=message["mode"], owner=owner)
         connection.send({"result": {"node": node}})
 
     # ------------------------------------------------------------------ captures

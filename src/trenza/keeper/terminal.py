@@ -1,8 +1,8 @@
 """Terminals of nodes: a pty relayed to a client, and a record of the command lines typed at its prompt.
 
-The node's bash (see `trenza.linux.template.BASHRC`) announces each finished command line in an OSC sequence, number
-7133, with its status; the keeper takes it out of the stream. So what is recorded is what was entered at a prompt,
-nothing that was typed into a program with the echo off.
+The node's bash (see `trenza.linux.template.BASHRC`) announces each command line in an OSC sequence, number 7133, when
+it begins and, with its status, when it ended; the keeper takes both out of the stream. So what is recorded is what was
+entered at a prompt, nothing that was typed into a program with the echo off.
 """
 
 from __future__ import annotations
@@ -16,15 +16,19 @@ from dataclasses import dataclass
 
 _BEGIN = b"\x1b]7133;"
 _END = b"\x07"
-_MAX_SEQUENCE_BYTES = 1 << 17
+_MAX_SEQUENCE_BYTES = 1 << 19
 
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """One line entered at a prompt, and the status it ended with."""
+    """One line entered at a prompt, and the status it ended with: None where it begins.
+
+    `shell` tells shells of one terminal apart.
+    """
 
     line: str
-    status: int
+    status: int | None
+    shell: str = ""
 
 
 class CommandLines:
@@ -70,9 +74,11 @@ def _partial_length(data: bytes) -> int:
 
 
 def _parse(body: bytes) -> CommandLine | None:
-    status, _, encoded = body.partition(b";")
+    status, _, rest = body.partition(b";")
+    encoded, _, shell = rest.partition(b";")
     try:
-        return CommandLine(base64.b64decode(encoded, validate=True).decode(errors="replace"), int(status))
+        line = base64.b64decode(encoded, validate=True).decode(errors="replace")
+        return CommandLine(line, int(status) if status else None, shell.decode("ascii")[:40])
     except (ValueError, binascii.Error):
         return None
 

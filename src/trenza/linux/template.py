@@ -52,12 +52,18 @@ __trenza_record() {
     line=$(HISTTIMEFORMAT= history 1)
     if [ "$line" != "$__trenza_last" ]; then
         __trenza_last=$line
-        [ -n "$TRENZA_RECORD" ] && printf '\033]7133;%d;%s\007' "$status" \
-            "$(printf '%s' "$line" | sed '1s/^ *[0-9]*\** *//' | base64 -w 0)"
+        [ -n "$TRENZA_RECORD" ] && printf '\033]7133;%d;%s;%s\007' "$status" \
+            "$(printf '%s' "$line" | sed '1s/^ *[0-9]*\** *//' | base64 -w 0)" "$SHLVL.$$"
     fi
     return "$status"
 }
 PROMPT_COMMAND=__trenza_record
+__trenza_begin() {
+    local line=$(HISTTIMEFORMAT= history 1)
+    [ -n "$TRENZA_RECORD" ] && [ "$line" != "$__trenza_last" ] && printf '\033]7133;;%s;%s\007' \
+        "$(printf '%s' "$line" | sed '1s/^ *[0-9]*\** *//' | base64 -w 0)" "$SHLVL.$$"
+}
+PS0='$(__trenza_begin)'
 """
 
 

@@ -36,3 +36,11 @@ def test_a_sequence_that_is_not_ours_is_shown() -> None:
 def test_garbage_in_our_sequence_records_nothing() -> None:
     shown, lines = CommandLines().feed(b"a\x1b]7133;x;!!\x07b")
     assert (shown, lines) == (b"ab", [])
+
+
+def test_a_line_that_begins_has_no_status_yet_and_its_shell() -> None:
+    encoded = base64.b64encode(b"ping c2")
+    stream = b"\x1b]7133;;" + encoded + b";1.42\x07\x1b]7133;130;" + encoded + b";1.42\x07"
+    shown, lines = CommandLines().feed(stream)
+    assert shown == b""
+    assert lines == [CommandLine("ping c2", None, "1.42"), CommandLine("ping c2", 130, "1.42")]
