@@ -29,6 +29,7 @@ COMMANDS = {
     "trenza exec c1 -- true": [TRENZA, "exec", "c1", "--", "true"],
     "trenza show": [TRENZA, "show"],
     "trenza plan": [TRENZA, "plan"],
+    "trenza check": [TRENZA, "check"],
     "trenza down": [TRENZA, "down"],
 }
 

@@ -99,7 +99,7 @@ _COUNT = Option("count", forms.whole(1, 1000), "How many echoes. Without it 10."
 
 PING = record(
     "ping", "Echoes get there and back; of some lost ones the rest counts.", _FROM, _TO, _COUNT,
-    Option("size", forms.whole(28, 65535), "Bytes of the whole IP packet."),
+    Option("size", forms.whole(40, 65535), "Bytes of the whole IP packet."),
 )  # fmt: skip
 NO_PING = record(
     "no_ping", "No echo gets there and back, though both ends live and the target has the address.", _FROM, _TO, _COUNT
@@ -112,7 +112,11 @@ PING_ALL = record(
 PATH = record(
     "path", "The hops that packets take.", _FROM, _TO,
     Option("hops", Many(SPOT), "As traceroute shows them, the target the last. A node stands for any address of it."),
-    Option("record_route", Many(SPOT), "As `ping -R` shows them there and back (RFC 791), the asker's own first."),
+    Option("record_route", Many(SPOT), "As `ping -R` shows them there and back (RFC 791), the asker first and last."),
+)  # fmt: skip
+SERVED = record(
+    "share", "How much a server answers.",
+    Option("share", SHARE, "Its share of the requests; without it any but none."), scalar="share",
 )  # fmt: skip
 HTTP = record(
     "http", "A page is answered over HTTP.", _FROM,
@@ -120,7 +124,7 @@ HTTP = record(
     Option("status", forms.whole(100, 599), "Without it 200."),
     Option("body", PATTERN, "A pattern that the page contains."),
     Option(
-        "served_by", Table(NODE_NAME, SHARE, listable=True),
+        "served_by", Table(NODE_NAME, SERVED, listable=True),
         "Who served it, seen at their own interfaces: nodes, perhaps with their shares of the requests.",
     ),
     Option("requests", forms.whole(1, 1000), "How many. Without it 1; with `served_by` 12 for each of its nodes."),
@@ -270,6 +274,6 @@ CHECK = record(
 CHECK_KINDS = tuple(name for name, option in CHECK.options.items() if option.group == "kind")
 
 CHECK_RECORDS: tuple[Record, ...] = (
-    CHECK, PING, NO_PING, PING_ALL, PATH, HTTP, TCP, DNS, DHCP, MTU, STP, FDB, ARP, ROUTE, SEEN, NOT_SEEN, TRAFFIC,
+    CHECK, PING, NO_PING, PING_ALL, PATH, HTTP, SERVED, TCP, DNS, DHCP, MTU, STP, FDB, ARP, ROUTE, SEEN, NOT_SEEN, TRAFFIC,
     OWNER, NETNS, NO_IP, SERVICE_CHECK, FAULT, MEANWHILE, RUN,
 )  # fmt: skip
