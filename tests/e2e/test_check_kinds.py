@@ -55,7 +55,7 @@ RIGHT = """
 - arp: {node: cl, ip: 10.0.0.1, is: srv.eth0, during: {ping: {from: cl, to: srv}}}
 - route: {node: cl, to: far, via: srv.eth0, dev: cl.eth0}
 - route: {node: new, to: far, type: unreachable}
-- seen: {at: w1, frames: icmp, src: srv, dst: far, count: 10, during: {ping: {from: cl, to: far}}}
+- seen: {at: w1, frames: icmp, src: srv, dst: far, count: 3, during: {ping: {from: cl, to: far}}}
 - seen: {at: far.eth0, frames: "tcp port 80", during: {http: {from: far, to: "http://srv/"}}}
 - not_seen: {at: w1, frames: icmp, during: {ping: {from: cl, to: srv}}}
 - owner: {of: 10.0.0.1, seen_from: cl, is: srv}
@@ -103,7 +103,7 @@ WHY = [
     "nobody listens on port 80 of far", "nobody listens on port 80 of far", "", "10.0.0.1 says: 10.0.0.1",
     "new has no name server in /etc/resolv.conf", "nobody offers an address at far.eth0", "", "only 1400 fit",
     "not 9", "10.0.0.1 is at srv.eth0, not new", "the next hop is 10.0.0.1, not far.eth0", "", "",
-    "the traffic failed: 0 of 10 answered", "srv.eth0 answers for 10.0.0.1, not new",
+    "the traffic failed: 0 of 3 answered", "srv.eth0 answers for 10.0.0.1, not new",
     "cl has no name other for box below /run/netns", "cl.eth0 has 10.0.0.2/24", "no dnsmasq runs in cl",
     "srv accepts no connection at 5353", "", "ping far → 10.0.0.1: ∞, more than 5 s", "no such fault: 'explode'",
 ]  # fmt: skip

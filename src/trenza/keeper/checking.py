@@ -1,7 +1,7 @@
 """`check`: the lab's questions are asked until they come true or their time is over, and what that is worth.
 
-Questions that do not disturb each other are asked together. Those that look at all traffic of a place, and those that
-break something, come one by one after them.
+Questions that do not disturb each other are asked together. Those that look at the traffic of a place, which must be
+their own, and those that break something, come one by one after them.
 """
 
 from __future__ import annotations
@@ -378,10 +378,8 @@ def _digest(checkpoint: Checkpoint) -> str:
 def _is_alone(question: Question) -> bool:
     """Whether other questions would disturb it, or it them."""
     match question:
-        case FaultOutcome():
+        case FaultOutcome() | Seen():
             return True
-        case Seen(never=never):
-            return never
         case Fdb(count=count, only=only, lacks=lacks):
             return count is not None or only or bool(lacks)
         case Http(served_by=served_by):

@@ -95,7 +95,9 @@ _THEORY = forms.choice("theory")
 
 _FROM = Option("from", NODE_NAME, "The node that asks.", required=True)
 _TO = Option("to", SPOT, "A node (its first address that is not loopback's), NODE.NIC or an address.", required=True)
-_COUNT = Option("count", forms.whole(1, 1000), "How many echoes. Without it 10.")
+_COUNT = Option(
+    "count", forms.whole(1, 1000), "How many echoes. Without it 10, and 3 where it is only `during` something."
+)
 
 PING = record(
     "ping", "Echoes get there and back; of some lost ones the rest counts.", _FROM, _TO, _COUNT,
@@ -274,6 +276,6 @@ CHECK = record(
 CHECK_KINDS = tuple(name for name, option in CHECK.options.items() if option.group == "kind")
 
 CHECK_RECORDS: tuple[Record, ...] = (
-    CHECK, PING, NO_PING, PING_ALL, PATH, HTTP, SERVED, TCP, DNS, DHCP, MTU, STP, FDB, ARP, ROUTE, SEEN, NOT_SEEN, TRAFFIC,
-    OWNER, NETNS, NO_IP, SERVICE_CHECK, FAULT, MEANWHILE, RUN,
+    CHECK, PING, NO_PING, PING_ALL, PATH, HTTP, SERVED, TCP, DNS, DHCP, MTU, STP, FDB, ARP, ROUTE, SEEN, NOT_SEEN,
+    TRAFFIC, OWNER, NETNS, NO_IP, SERVICE_CHECK, FAULT, MEANWHILE, RUN,
 )  # fmt: skip

@@ -44,6 +44,7 @@ from trenza.spec.parameters import is_unfilled
 from trenza.spec.report import Report, Word, meant
 from trenza.spec.tree import Place
 
+_ECHOES, _ECHOES_MEANWHILE = 10, 3
 _ROUND = 12
 """Requests for each server whose share of them is asked for."""
 
@@ -102,7 +103,7 @@ class Asking:
             case "ping" | "ping_all" | "http" | "tcp":
                 return self._traffic_of_kind(kind, asked)
             case "no_ping":
-                return NoPing(self._node(asked, "from"), self._spot(asked, "to"), asked.whole("count") or 10)
+                return NoPing(self._node(asked, "from"), self._spot(asked, "to"), asked.whole("count") or _ECHOES)
             case "path":
                 hops, recorded = self._spots(asked, "hops"), self._spots(asked, "record_route")
                 if not hops and not recorded:
@@ -165,11 +166,14 @@ class Asking:
                     self._node(asked, "node"), asked.texts("argv"), asked.whole("status") or 0, asked.text("output")
                 )
 
-    def _traffic_of_kind(self, kind: str, asked: Decoded) -> Traffic:
+    def _traffic_of_kind(self, kind: str, asked: Decoded, count: int = _ECHOES) -> Traffic:
         match kind:
             case "ping":
                 return Ping(
-                    self._node(asked, "from"), self._spot(asked, "to"), asked.whole("count") or 10, asked.whole("size")
+                    self._node(asked, "from"),
+                    self._spot(asked, "to"),
+                    asked.whole("count") or count,
+                    asked.whole("size"),
                 )
             case "ping_all":
                 return PingAll(tuple(self._one(given) for given in asked.many("among")))
@@ -248,7 +252,7 @@ class Asking:
         for kind in CHECK_KINDS:
             traffic = during.record(kind) if kind in during else None
             if traffic is not None:
-                return self._traffic_of_kind(kind, traffic)
+                return self._traffic_of_kind(kind, traffic, _ECHOES_MEANWHILE)
         if not during.bad:
             self._say_missing(during, "ping", "traffic")
         raise _Unsaid
