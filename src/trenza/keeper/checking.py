@@ -247,7 +247,8 @@ class _Run:
         if not isinstance(check.question, FaultOutcome):
             return await self._until_true(check)
         began_s = time.time()
-        wrong = next((one for one in before if one.finding.verdict is not Verdict.PASS), None)
+        still = [one for one in before if not isinstance(one.check.question, FaultOutcome)]
+        wrong = next((one for one in still if one.finding.verdict is not Verdict.PASS), None)
         if wrong is not None and not _lasts(wrong, self._chosen):
             title = title_of(wrong.check)
             said = Said(f"not broken before this works: {title.en}", f"no se avería antes de que funcione: {title.es}")
