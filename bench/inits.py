@@ -58,7 +58,7 @@ def trenza_ms() -> float:
         Path(runtime).chmod(0o755)
         os.environ["XDG_RUNTIME_DIR"] = runtime
         with sandbox.working_on("bench") as directory:
-            sandbox.create("bench", directory).commit()
+            sandbox.create("bench", directory, sandbox.Limits()).commit()
         reader, writer = os.pipe()
         argv = [sys.executable, "-c", INSIDE, str(Path(engine.__file__).parent), str(COUNT)]
         environment = {"PATH": "/usr/sbin:/usr/bin", "LANG": "C.UTF-8"}

@@ -36,8 +36,9 @@ def configure_lint(parser: argparse.ArgumentParser) -> None:
 
 
 def run_lint(arguments: argparse.Namespace) -> int:
-    """The problems of a lab file in every way of bringing it up: base, checkpoints, variants, profiles."""
+    """The problems of a lab file in every way of bringing it up: base, checkpoints, variants, profiles, seeds."""
     from trenza.spec import Choices
+    from trenza.spec.seeding import limits_of
 
     lab_file = get_lab_file(arguments.lab)
     problems: dict[Problem, None] = {}
@@ -47,6 +48,7 @@ def run_lint(arguments: argparse.Namespace) -> int:
         ways += [Choices(until=point.name) for point in full.checkpoints[:-1]]
         ways += [Choices(variants=(variant.name,)) for variant in full.variants]
         ways += [Choices(profile=profile) for profile in full.profiles]
+        ways += [Choices(parameters={name: value}) for name, value in limits_of(full.seeded)]
         for way in ways:
             errors_only: dict[Problem, None] = {}
             _problems(lab_file.source, lab_file.shown(), way, errors_only)

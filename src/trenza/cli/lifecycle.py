@@ -41,9 +41,12 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--until", metavar="CHECKPOINT", help="the solution up to a checkpoint (name or number)")
     parser.add_argument("--profile", metavar="P", help="a named set of the lab's parameters")
     parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="one parameter")
+    parser.add_argument("--student", metavar="NAME", help="whose own values the seeded parameters have; with --seed")
+    parser.add_argument("--seed", metavar="SECRET", help="what each student's own values are drawn with")
     parser.add_argument(
-        "--with", metavar="VARIANT,…", action="extend", type=_names, default=[], dest="variants", help="variants"
-    )
+        "--with", metavar="VARIANT,…", action="extend", type=names_between_commas, default=[], dest="variants",
+        help="variants",
+    )  # fmt: skip
     parser.add_argument("--as", metavar="NAME", dest="name", help="run a second copy under another name")
 
 
@@ -123,7 +126,8 @@ def _is_chosen(arguments: argparse.Namespace) -> bool:
     """Whether the person said how she wants the lab: which part of it, which profile, parameters or variants."""
     return bool(
         arguments.start or arguments.full or arguments.until or arguments.profile or arguments.set or arguments.variants
-    )
+        or arguments.student
+    )  # fmt: skip
 
 
 def _runs_without_file() -> bool:
@@ -161,7 +165,7 @@ def _request(arguments: argparse.Namespace, lab_file: LabFile, *, keep_mode: boo
         "mode": mode,
         "until": arguments.until,
         "profile": arguments.profile,
-        "parameters": _parameters(arguments.set),
+        "parameters": _parameters(arguments, lab_file),
         "variants": arguments.variants,
         "language": language(),
         "wait": getattr(arguments, "wait", False),
@@ -179,12 +183,30 @@ def _allowed(arguments: argparse.Namespace) -> list[str]:
     return ["internet", *grants] if grants or getattr(arguments, "allow_nat", False) else []
 
 
-def _names(text: str) -> list[str]:
-    """Names between commas."""
+def names_between_commas(text: str) -> list[str]:
+    """Names, as an option takes several."""
     return [name for name in text.split(",") if name]
 
 
-def _parameters(settings: list[str]) -> dict[str, str]:
+def _parameters(arguments: argparse.Namespace, lab_file: LabFile) -> dict[str, str]:
+    """A student's own values, and over them what was set."""
+    parameters: dict[str, str] = {}
+    if (arguments.student is None) != (arguments.seed is None):
+        raise UsageError(tr("--student and --seed go together", "--student y --seed van juntos"))
+    if arguments.student is not None:
+        from trenza.spec import read
+        from trenza.spec.seeding import seeded_values
+
+        lab = read(lab_file.source, lab_file.shown(), language=language()).lab
+        if not lab.seeded:
+            said = tr("no values of each student's own in", "no hay valores propios de cada estudiante en")
+            raise UsageError(f"{said} {lab_file.shown()}", hint="seeded: {vni: 100..4000}")
+        parameters |= seeded_values(lab.seeded, arguments.student, arguments.seed)
+    return parameters | settings_of(arguments.set)
+
+
+def settings_of(settings: list[str]) -> dict[str, str]:
+    """Parameters by name, out of words NAME=VALUE."""
     parameters = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
@@ -365,7 +387,7 @@ def _dry_run(arguments: argparse.Namespace, lab_file: LabFile, name: str) -> int
 
     choices = Choices(
         profile=arguments.profile,
-        parameters=_parameters(arguments.set),
+        parameters=_parameters(arguments, lab_file),
         variants=tuple(arguments.variants),
         until=arguments.until,
         start=arguments.start,

@@ -58,6 +58,7 @@ VERBS = {
     "forward": Verb("forwarding", "a port of this machine leads into a lab", "un puerto de esta máquina lleva al lab"),
     "capture": Verb("look", "frames of a node or interface", "tramas de un nodo o interfaz"),
     "graph": Verb("look", "the lab as a Mermaid diagram", "el laboratorio como diagrama Mermaid"),
+    "grade": Verb("grading", "grade a class's archives, each in a sandbox", "califica los archivos de una clase"),
     "lint": Verb("author", "check a lab file", "comprueba un fichero de laboratorio"),
     "labs": Verb("author", "the labs that come with trenza", "los laboratorios que trae trenza"),
     "new": Verb("author", "a lab file to begin with", "un fichero de laboratorio para empezar"),

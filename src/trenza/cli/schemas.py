@@ -315,6 +315,55 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         same={"type": "boolean"},
         seconds=_NUMBER,
     ),
+    "grade": _answer(
+        "grade",
+        lab=_TEXT,
+        title={"type": "object"},
+        trenza=_TEXT,
+        max_points=_NUMBER,
+        mean=_NUMBER_OR_NULL,
+        digests={"type": "object", "additionalProperties": _TEXT},
+        digest=_TEXT,
+        out=_TEXT,
+        students=_array(
+            _object(
+                name=_TEXT,
+                key=_TEXT,
+                directory=_TEXT,
+                email=_TEXT,
+                idnumber=_TEXT,
+                outcome={"enum": ["graded", "not-handed-in", "refused", "ended", "ungraded"]},
+                reason=_TEXT,
+                points=_NUMBER_OR_NULL,
+                max_points=_NUMBER_OR_NULL,
+                seconds=_NUMBER,
+                notes=_TEXTS,
+                digest=_TEXT,
+                check={"type": ["object", "null"]},
+            )
+        ),
+        items=_array(
+            _object(
+                id=_TEXT,
+                title=_TEXT,
+                hidden={"type": "boolean"},
+                students=_INTEGER,
+                difficulty=_NUMBER,
+                discrimination=_NUMBER_OR_NULL,
+                cannot_tell=_NUMBER,
+                flags=_array(
+                    {"enum": ["nobody-passes", "everybody-passes", "negative-discrimination", "often-cannot-tell"]}
+                ),
+            )
+        ),
+        similar=_array(_object(students=_TEXTS, jaccard=_NUMBER, containment=_NUMBER, shared=_INTEGER, lines=_TEXTS)),
+    ),
+    "grade-verify": _answer(
+        "grade-verify",
+        findings=_array(_object(path=_TEXT, change={"enum": ["altered", "missing", "added", "unreadable", "mark"]})),
+        digest=_TEXT,
+        students=_INTEGER,
+    ),
     "lint": _answer("lint", problems=_array(_PROBLEM)),
     "history": _answer("history", lines=_array(_object(time=_NUMBER, node=_TEXT, status=_INTEGER, line=_TEXT))),
     "doctor": _answer(

@@ -47,6 +47,14 @@ class Unlike:
 
 
 @dataclass(frozen=True, slots=True)
+class Replayed:
+    """What was not done again as it was saved: commands (and files) left out, and those that ended otherwise."""
+
+    skipped: tuple[Unlike, ...]
+    other_status: tuple[Unlike, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ReplayOutcome:
     """What a replay came to. `differences` are lines: - missing now, + only now, ~ saved → now."""
 
@@ -90,35 +98,46 @@ def replay(
         raise UsageError(
             f"lab {chosen!r} already runs", hint=f"trenza down {chosen}, or another name for this one: --as NAME"
         )
-    declared = _declared(saved)
+    declared = declared_of(saved)
     report = session.up(chosen, _request(saved, file, nat, language), "", listener)
-    said = "\n".join(
-        [*(each.line for each in saved.commands), *(file.content.decode("latin-1") for file in saved.files)]
-    )
-    expected = chosen_only(saved.state, declared, said)
-    work = _Replay(chosen, saved, command_deadline_s, began + total_deadline_s)
     try:
-        try:
-            work.do(listener)
-        finally:
-            work.close()
-        work.finish()
-        found = _settled(chosen, expected, lambda state: chosen_only(state, declared, said), settle_s)
+        replayed = replay_into(
+            chosen, saved, command_deadline_s=command_deadline_s,
+            total_deadline_s=began + total_deadline_s - time.monotonic(), listener=listener,
+        )  # fmt: skip
+        lines = differences_from(chosen, saved, declared, settle_s=settle_s, language=language)
     except BaseException:
         session.down(chosen)
         raise
-    lines = explain(differences(found, expected), language)
     return ReplayOutcome(
         name=chosen,
         lab=saved.manifest.lab,
         commands=len(saved.commands),
         files=len(saved.files),
-        skipped=tuple(work.skipped),
-        other_status=tuple(work.other_status),
+        skipped=replayed.skipped,
+        other_status=replayed.other_status,
         differences=tuple(lines),
         seconds=time.monotonic() - began,
         report=report,
     )
+
+
+def replay_into(
+    lab: str,
+    saved: Saved,
+    *,
+    command_deadline_s: float = COMMAND_DEADLINE_S,
+    total_deadline_s: float = TOTAL_DEADLINE_S,
+    listener: session.Listener = lambda _: None,
+) -> Replayed:
+    """Do in a lab that just came up what was done in a saved one; it need not be from the same file."""
+    work = _Replay(lab, saved, command_deadline_s, time.monotonic() + total_deadline_s)
+    try:
+        work.do(listener)
+    finally:
+        work.close()
+    work.finish()
+    return Replayed(tuple(work.skipped), tuple(work.other_status))
 
 
 def _request(saved: Saved, file: str | None, nat: Sequence[str], language: str) -> dict[str, Any]:
@@ -138,7 +157,7 @@ def _request(saved: Saved, file: str | None, nat: Sequence[str], language: str) 
     }
 
 
-def _declared(saved: Saved) -> State:
+def declared_of(saved: Saved) -> State:
     """What the lab file gave to begin with. Raises LabFileError, or UsageError for a file that is not there."""
     manifest = saved.manifest
     choices = Choices(
@@ -146,6 +165,16 @@ def _declared(saved: Saved) -> State:
         start=manifest.mode == "start",
     )  # fmt: skip
     return wanted_state(read(saved.source, "lab.yaml", choices).lab, saved.sources)
+
+
+def differences_from(lab: str, saved: Saved, declared: State, *, settle_s: float | None, language: str) -> list[str]:
+    """In what a lab differs from a saved one, once it has settled: - missing now, + only now, ~ saved → now."""
+    said = "\n".join(
+        [*(each.line for each in saved.commands), *(file.content.decode("latin-1") for file in saved.files)]
+    )
+    expected = chosen_only(saved.state, declared, said)
+    found = _settled(lab, expected, lambda state: chosen_only(state, declared, said), settle_s)
+    return explain(differences(found, expected), language)
 
 
 def _settled(lab: str, expected: State, comparable: Callable[[State], State], settle_s: float | None) -> State:

@@ -187,7 +187,10 @@ def _wait_for_end(channel: Channel, until: float) -> int | None:
     while (left_s := until - time.monotonic()) > 0:
         if not channel.pending() and not select.select([channel.socket], [], [], left_s)[0]:
             return None
-        message = channel.receive()
+        try:
+            message = channel.receive()
+        except ConnectionError:  # it closed while a signal of ours was on its way
+            message = None
         if message is None:
             raise KeeperError("the keeper ended while the command ran")
         if isinstance(message, dict) and "error" in message:

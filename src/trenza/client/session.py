@@ -250,35 +250,73 @@ def _lab_descriptors(directory: str) -> Iterator[list[int]]:
 
 def up(lab: str, request: Mapping[str, Any], lab_directory: str, listener: Listener = lambda _: None) -> Message:
     """Bring a lab up, making its sandbox if there is none; all or nothing until the keeper has answered."""
-    missing = [package for program, package in REQUIRED_PROGRAMS.items() if not os.access(program, os.X_OK)]
-    if missing:
-        raise MachineError(f"missing programs: {', '.join(missing)}", hint=f"sudo apt install {' '.join(missing)}")
+    request = {**request, "verb": "up"}
     with sandbox.working_on(lab) as directory, _lab_descriptors(lab_directory) as descriptors:
-        request = {**request, "verb": "up"}
         if (directory / MAKING).exists():  # whoever made it was killed; its sandbox is about to end, or has ended
             sandbox.end(lab)
         elif sandbox.holder(lab) is not None:
             return _ask(lab, _connect_running(lab, directory), request, descriptors, listener)
+        return _make(lab, directory, request, descriptors, listener, sandbox.Limits(), keep=True)[0]
+
+
+@contextmanager
+def lent(
+    lab: str,
+    request: Mapping[str, Any],
+    lab_directory: str,
+    limits: sandbox.Limits,
+    listener: Listener = lambda _: None,
+) -> Iterator[Message]:
+    """A lab for the length of a block, and in no case longer than this process lives; what `up` answers.
+
+    One that runs under its name ends first.
+    """
+    down(lab)
+    with sandbox.working_on(lab) as directory, _lab_descriptors(lab_directory) as descriptors:
+        result, lease = _make(lab, directory, {**request, "verb": "up"}, descriptors, listener, limits, keep=False)
+    try:
+        yield result
+    finally:
+        lease.abandon()
+        down(lab)
+
+
+def _make(
+    lab: str,
+    directory: Path,
+    request: Message,
+    descriptors: Sequence[int],
+    listener: Listener,
+    limits: sandbox.Limits,
+    *,
+    keep: bool,
+) -> tuple[Message, sandbox.Lease]:
+    """Make a lab's sandbox and all that is in it, or leave nothing; unless `keep`, it ends with this process."""
+    missing = [package for program, package in REQUIRED_PROGRAMS.items() if not os.access(program, os.X_OK)]
+    if missing:
+        raise MachineError(f"missing programs: {', '.join(missing)}", hint=f"sudo apt install {' '.join(missing)}")
+    try:
+        _clear(directory)
+        (directory / MAKING).touch()
+        lease = sandbox.create(lab, directory, limits)
         try:
-            _clear(directory)
-            (directory / MAKING).touch()
-            lease = sandbox.create(lab, directory)
-            try:
-                start_keeper(lab, directory)
-                result = _ask(lab, Channel(_connect(directory)), request, descriptors, listener)
-                (directory / MAKING).unlink()
+            start_keeper(lab, directory)
+            result = _ask(lab, Channel(_connect(directory)), request, descriptors, listener)
+            (directory / MAKING).unlink()
+            if keep:
                 lease.commit()
-                return result
-            finally:
-                lease.abandon()
-        except BaseException as error:
-            said = _log_tail(directory)
-            sandbox.discard(directory)
-            if isinstance(error, KeeperError):
-                error.hint = said
-            if isinstance(error, OSError):
-                raise SandboxError(f"cannot make {lab}: {_words(error)}") from error
+        except BaseException:
+            lease.abandon()
             raise
+        return result, lease
+    except BaseException as error:
+        said = _log_tail(directory)
+        sandbox.discard(directory)
+        if isinstance(error, KeeperError):
+            error.hint = said
+        if isinstance(error, OSError):
+            raise SandboxError(f"cannot make {lab}: {_words(error)}") from error
+        raise
 
 
 def _words(error: OSError) -> str:

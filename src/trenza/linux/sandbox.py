@@ -22,7 +22,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from trenza.errors import MachineError, SandboxError
@@ -261,6 +261,14 @@ def _template_size_bytes() -> int:
     return int(min(4 << 30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4))
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a sandbox may take of the machine: processes, and bytes that its nodes write to their files."""
+
+    processes: int = MAX_PROCESSES
+    size_bytes: int = field(default_factory=_template_size_bytes)
+
+
 @dataclass(slots=True)
 class Lease:
     """A sandbox that ends with this process until it is committed."""
@@ -282,7 +290,7 @@ class Lease:
             _await_end(self.pid)
 
 
-def create(lab: str, directory: Path) -> Lease:
+def create(lab: str, directory: Path, limits: Limits) -> Lease:
     """Make the lab's sandbox; call within `working_on`. Its pid 1 serves requests when this returns.
 
     Raises MachineError when the machine does not allow it, SandboxError when it fails otherwise.
@@ -302,7 +310,7 @@ def create(lab: str, directory: Path) -> Lease:
             os.close(lease_write)
             os.close(ready_read)
             ours.close()
-            _become_init(theirs, lock=lock, lease=lease_read, ready=ready_write, log=log, ids=ids)
+            _become_init(theirs, lock=lock, lease=lease_read, ready=ready_write, log=log, ids=ids, limits=limits)
         except BaseException as error:  # the parent reads it from the socket; this child must end here
             theirs.send(f"e{getattr(error, 'errno', None) or 0} {error}".encode())
         finally:
@@ -350,11 +358,13 @@ def _expect_unshared(message: bytes) -> None:
     raise SandboxError(f"cannot make namespaces: {text or 'the process ended'}")
 
 
-def _become_init(channel: socket.socket, *, lock: int, lease: int, ready: int, log: int, ids: IdMap) -> None:
+def _become_init(
+    channel: socket.socket, *, lock: int, lease: int, ready: int, log: int, ids: IdMap, limits: Limits
+) -> None:
     """In the forked child: new namespaces, ids from the parent, and a grandchild that becomes pid 1 by exec."""
     os.setsid()
     hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
-    limit = MAX_PROCESSES if hard == resource.RLIM_INFINITY else min(MAX_PROCESSES, hard)
+    limit = limits.processes if hard == resource.RLIM_INFINITY else min(limits.processes, hard)
     resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (1, 1))  # 0 would still feed a program that core_pattern names
     from trenza.linux import alpine  # of no use to the commands that make no sandbox
@@ -380,7 +390,7 @@ def _become_init(channel: socket.socket, *, lock: int, lease: int, ready: int, l
         "lease": lease,
         "ready": ready,
         "single_id": ids.single,
-        "size_bytes": _template_size_bytes(),
+        "size_bytes": limits.size_bytes,
         "skeleton": skeleton,
     }
     null = os.open("/dev/null", os.O_RDWR)

@@ -223,3 +223,5 @@ class Lab:
     variants: tuple[Variant, ...] = ()
     profiles: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    seeded: Mapping[str, tuple[str | range, ...]] = field(default_factory=dict)
+    """Parameters whose value is each student's own: what it is chosen from, words and ranges of whole numbers."""

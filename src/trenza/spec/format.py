@@ -323,6 +323,11 @@ LAB = record(
     Option("lab", forms.LAB, "The lab's name.", required=True),
     _TITLE,
     Option("parameters", _VALUES, "Values by name, written `$name` or `${name}` elsewhere; `--set name=value`."),
+    Option(
+        "seeded", Table(forms.PARAMETER, Many(forms.SEEDED, single=True)),
+        "Parameters of which each student has a value of her own (`--student NAME --seed SECRET`): one of a list, or "
+        "of a range as `100..4000`.",
+    ),
     Option("profiles", Table(forms.NAME, _VALUES), "Named sets of parameters; `--profile NAME`."),
     Option("templates", Table(forms.NAME, HOST), "What several nodes share; they say `use: NAME`."),
     _SWITCHES, _CABLES, _HOSTS,

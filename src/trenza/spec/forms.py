@@ -300,6 +300,14 @@ def _span(scalar: Scalar) -> tuple[Scalar, ...]:
     return tuple(Scalar(str(number), plain=True, at=scalar.at) for number in range(first, last + 1))
 
 
+def _choice(scalar: Scalar) -> str | range:
+    """What a seed chooses from: a word as written, or the whole numbers of a range, both ends included."""
+    found = _SPAN.fullmatch(scalar.text)
+    if scalar.is_null or (found is not None and int(found[2]) < int(found[1])):
+        raise _wanted("a word or a range", scalar, ("seeded_form", {}))
+    return scalar.text if found is None else range(int(found[1]), int(found[2]) + 1)
+
+
 def _pattern(pattern: re.Pattern[str]) -> dict[str, object]:
     return {"type": "string", "pattern": f"^{pattern.pattern}$"}
 
@@ -338,6 +346,7 @@ USER = Form("a user's name", _named("a user", _USER, "user_rule"), _pattern(_USE
 SYSCTL = Form("a sysctl below net.", _sysctl, {"pattern": "^net\\."})
 SYSCTL_VALUE = Form("a sysctl's value", _sysctl_value, _SCALAR_SCHEMA)
 SPAN = Form("copies", _span, {"type": ["string", "integer"], "examples": ["1..1000"]})
+SEEDED = Form("a word or a range", _choice, {**_SCALAR_SCHEMA, "examples": ["100..4000", "10.1.0"]})
 ENVIRONMENT = Form("a variable's name", _named("a variable", _PARAMETER, "parameter_rule"), _pattern(_PARAMETER))
 
 

@@ -22,7 +22,7 @@ _VERBATIM_USE = re.compile(rf"(?P<escape>\$)?\${_NAME}")
 COPY = "n"
 """The parameter that holds a copy's own number or word."""
 
-UNTOUCHED = frozenset({"parameters", "profiles"})
+UNTOUCHED = frozenset({"parameters", "profiles", "seeded"})
 _NODES = (HOST, CONTAINER, SWITCH)
 
 

@@ -132,6 +132,7 @@ class _Reader:
             variants=tuple(Variant(name, _title(variant)) for name, variant in top.table("variants").items()),
             profiles=tuple(top.scalars("profiles")),
             parameters={name: scalar.value for name, scalar in known.items()},
+            seeded=self._seeded(top, known),
         )
         if not self.report.has_errors:
             lint(lab, drafts, wiring, top, self.report, whole=self.choices.whole)
@@ -181,6 +182,18 @@ class _Reader:
                 plain = not isinstance(default.value, str)
                 known[name] = Scalar(text, plain, default.at)
         return known
+
+    def _seeded(self, top: Decoded, known: Mapping[str, Scalar]) -> dict[str, tuple[str | range, ...]]:
+        """What the seeded parameters are chosen from; each must be declared, with what it is without a seed."""
+        seeded: dict[str, tuple[str | range, ...]] = {}
+        for name, given in top.scalars("seeded").items():
+            if name not in known:
+                self._say_unknown_parameter(name, known, given.at)
+            assert isinstance(given.value, tuple)
+            seeded[name] = tuple(one.value for one in given.value)
+            if not seeded[name] and not self.report.has_errors:
+                self.report.say("E016", given.at, ("seeded_form", {}), what=Word("a word or a range"), got="[]")
+        return seeded
 
     def _say_unknown_parameter(self, name: str, known: Mapping[str, object], at: Place) -> None:
         near = nearest(name, known)
