@@ -164,7 +164,7 @@ def _profile(exercise: Exercise, saved: Saved) -> str | None:
 def _check_request(exercise: Exercise) -> dict[str, Any]:
     hidden = None if exercise.hidden is None else base64.b64encode(exercise.hidden).decode()
     return {"verb": "check", "checkpoint": None, "language": exercise.language, "hidden": hidden,
-            "hidden_file": exercise.hidden_file, "map": {}}  # fmt: skip
+            "hidden_file": exercise.hidden_file, "map": {}, "record": True}  # fmt: skip
 
 
 def _unlike(exercise: Exercise, lab: str, saved: Saved, request: Mapping[str, Any]) -> list[str]:

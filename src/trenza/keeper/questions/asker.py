@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from trenza.check.verdict import Finding, Verdict, failed
 from trenza.engine.engine import Engine
+from trenza.errors import KernelError
 from trenza.keeper.scene import Scene
 from trenza.linux.inside import SandboxNodes
 from trenza.model.names import NodeName
@@ -28,8 +29,11 @@ class Asker:
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="question")
 
     def in_thread(self, work: Callable[..., T], *arguments: Any, **options: Any) -> Awaitable[T]:
-        """Do blocking work of at most a few seconds."""
-        return self._loop.run_in_executor(self._workers, lambda: work(*arguments, **options))
+        """Do blocking work of at most a few seconds. Raises KernelError where there is no thread to be had."""
+        try:
+            return self._loop.run_in_executor(self._workers, lambda: work(*arguments, **options))
+        except RuntimeError as error:  # somebody in the sandbox has taken all the processes there may be
+            raise KernelError(f"cannot ask: {error}") from error
 
 
 def explained(scene: Scene, finding: Finding, source: NodeName, to: IpAddress) -> Finding:
