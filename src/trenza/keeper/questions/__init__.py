@@ -53,7 +53,8 @@ class Questions:
 
     async def recorded(self, scene: Scene, question: Question) -> tuple[Finding, bytes]:
         """One attempt, and as a pcapng file what passed whoever asked; empty where nobody sends anything."""
-        source = scene.counterparts.find_node(getattr(question, "source", NodeName("")))
+        asker = getattr(question, "during", None) or question
+        source = scene.counterparts.find_node(getattr(asker, "source", NodeName("")))
         if source is None or source not in scene.handles:
             return await self.ask(scene, question), b""
         watch = FrameWatch(scene.handles[source].netns, source, limit=MAX_RECORDED_FRAMES)
