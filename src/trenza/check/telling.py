@@ -199,19 +199,27 @@ def points_data(points: float) -> float:
 
 
 def check_data(mark: CheckpointMark, result: Result, number: int, language: str) -> dict[str, Any]:
-    """One check's result."""
-    check, finding = result.check, result.finding
+    """One check's result in its checkpoint."""
+    check = result.check
     return {
         "id": f"{mark.checkpoint.name}/{number}",
-        "kind": kind_of(check.question),
-        "title": title_of(check).in_language(language),
-        "asked": plain(check.question),
-        **finding_data(finding, language),
+        **result_data(result, language),
         "weight": check.weight,
         "required": check.required,
         "hidden": check.hidden,
         "points": points_data(mark.points_of(result)),
         "max_points": points_data(mark.max_points_of(result)),
+    }
+
+
+def result_data(result: Result, language: str) -> dict[str, Any]:
+    """What was asked, and what that found out."""
+    check, finding = result.check, result.finding
+    return {
+        "kind": kind_of(check.question),
+        "title": title_of(check).in_language(language),
+        "asked": plain(check.question),
+        **finding_data(finding, language),
         "passed_after_s": None if result.passed_after_s is None else round(result.passed_after_s, 3),
         "evidence": {
             "began_s": result.began_s,
