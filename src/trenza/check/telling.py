@@ -203,7 +203,7 @@ def check_data(mark: CheckpointMark, result: Result, number: int, language: str)
     check = result.check
     return {
         "id": f"{mark.checkpoint.name}/{number}",
-        **result_data(result, language),
+        **result_data(result, f"{mark.checkpoint.name}-{number}", language),
         "weight": check.weight,
         "required": check.required,
         "hidden": check.hidden,
@@ -212,8 +212,8 @@ def check_data(mark: CheckpointMark, result: Result, number: int, language: str)
     }
 
 
-def result_data(result: Result, language: str) -> dict[str, Any]:
-    """What was asked, and what that found out."""
+def result_data(result: Result, name: str, language: str) -> dict[str, Any]:
+    """What was asked, and what that found out; `name` is for a file of its frames."""
     check, finding = result.check, result.finding
     return {
         "kind": kind_of(check.question),
@@ -227,7 +227,7 @@ def result_data(result: Result, language: str) -> dict[str, Any]:
             "theory": result.theory,
             "answers": plain(dict(finding.evidence)),
             "frames": [
-                {"name": f"{mark.checkpoint.name}-{number}.pcapng", "data": b64encode(result.frames).decode()}
+                {"name": f"{name}.pcapng", "data": b64encode(result.frames).decode()}
                 for _ in range(bool(result.frames))
             ],
         },

@@ -75,7 +75,7 @@ class Checking:
         check = self._engine.read_check(message["check"])
         _, reference = self._engine.reference()
         result = await self._polling(reference, message).result(check, connection)
-        connection.send({"result": result_data(result, message.get("language") or "en")})
+        connection.send({"result": result_data(result, "check", message.get("language") or "en")})
 
     def _polling(self, reference: State, message: Message) -> Polling:
         return Polling(
