@@ -25,10 +25,7 @@ _TRIAL = pytest.StashKey["Trial"]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("trenza", "labs (trenza)")
     group.addoption(
-        "--lab-artifacts",
-        metavar="DIR",
-        default=".pytest_lab",
-        help="where captures of failed tests stay (.pytest_lab)",
+        "--lab-artifacts", metavar="DIR", help="where captures of failed tests stay (.pytest_lab in the root directory)"
     )
     group.addoption(
         "--lab-skip-missing",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
+import warnings
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
@@ -38,23 +39,24 @@ class Shelf:
     def lab(self, wish: Wish, label: str, *, allow_nat: bool = False) -> RunningLab:
         """The lab of a wish as its file says: brought up, or mended after the test before. Raises TrenzaError."""
         if wish.scope != "function" and (lab := self._labs.get(wish)) is not None:
-            lab.heal()
             _require_ready(lab.repair())
             return lab
         name = lab_name(label)
         self._ends.callback(shutil.rmtree, history_directory(name), ignore_errors=True)
-        lab = up(
-            wish.lab,
-            start=wish.start,
-            until=wish.until,
-            profile=wish.profile,
-            parameters=dict(wish.parameters),
-            variants=wish.variants,
-            name=name,
-            wait=wish.wait,
-            nat=("internet",) if allow_nat else (),
-            lasting=False,
-        )
+        # Python warns of forks where there are threads, as in pytest's workers; what is forked here executes at once.
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+            lab = up(
+                wish.lab,
+                start=wish.start,
+                until=wish.until,
+                profile=wish.profile,
+                parameters=dict(wish.parameters),
+                variants=wish.variants,
+                name=name,
+                wait=wish.wait,
+                nat=("internet",) if allow_nat else (),
+                lasting=False,
+            )
         self._ends.callback(lab.down)
         _require_ready(lab.report)
         self._labs[wish] = lab

@@ -49,7 +49,8 @@ class Trial:
                 running = shelf.lab(wish, self._item.name, allow_nat=self._item.config.getoption("--lab-allow-nat"))
                 lab = Lab(running, self._skip_what_is_missing)
                 self._labs.append(lab)
-                ends.callback(lab.running.heal)
+                if wish.scope != "function":  # any other ends with its faults
+                    ends.callback(lab.running.heal)
                 if wish.capture:
                     capture = Capture(lab.name, wish.capture, wish.filter, self._file())
                     self._captures.append(capture)
@@ -75,9 +76,9 @@ class Trial:
 
     def _file(self) -> Path:
         """Where this test's frames go: a name for each test and lab, readable, and short enough for a file."""
-        directory = Path(self._item.config.getoption("--lab-artifacts"))
-        if not directory.is_absolute():
-            directory = self._item.config.rootpath / directory
+        config = self._item.config
+        given = config.getoption("--lab-artifacts")
+        directory = config.rootpath / ".pytest_lab" if given is None else config.invocation_params.dir / given
         name = re.sub(r"[^\w.\[\]-]+", "-", self._item.nodeid).strip("-")[-MAX_FILE_NAME:]
         number = f"-{len(self._captures) + 1}" if self._captures else ""
         return directory / f"{name}{number}.pcapng"
