@@ -227,8 +227,6 @@ class Decoder:
                 values[name] = given
             elif isinstance(below, Many):  # an empty one, as of a cable that is only named
                 values[name] = Given((), entry.key)
-            elif kind.listable and isinstance(below, Form):  # a name without a value
-                values[name] = Given(None, entry.key)
         return Given(values, tree.at)
 
     def _many(self, kind: Many, tree: Tree) -> Given | None:

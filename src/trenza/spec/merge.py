@@ -43,14 +43,7 @@ def _record_written_out(kind: Record, tree: Tree) -> Tree:
 
 
 def _empty(kind: Kind, item: Scalar) -> Tree:
-    """What stands beside a name that is only named; a value that nobody gave is not asked for."""
-    match kind:
-        case Many():
-            return Sequence((), item.at)
-        case Form():
-            return Scalar("", plain=True, at=item.at, lost=True)
-        case _:
-            return Mapped({}, item.at)
+    return Sequence((), item.at) if isinstance(kind, Many) else Mapped({}, item.at)
 
 
 def merged(kind: Kind, under: Tree, over: Tree, report: Report | None = None) -> Tree:
