@@ -149,7 +149,7 @@ def test_a_shared_lab_is_mended_between_tests(lab, seen):
     seen.append(lab.name)
     lab.ping("desk", "web")
 
-@SHARED
+@pytest.mark.lab(scope="module", capture="desk")
 @pytest.mark.fault("impair wan", loss="100%")
 def test_a_marked_fault_is_in_effect(lab, seen):
     seen.append(lab.name)

@@ -52,9 +52,10 @@ class Capture:
             raise UsageError(f"cannot capture at {' '.join(where)}: {said.strip()}")
 
     def keep(self) -> str:
-        """End it and keep the file: where it is, and how much is in it."""
+        """End it and keep the file: where it is, and how much is in it; nothing if that was said before."""
         self._kept = True
-        return f"{self._path}: {self._end()}"
+        said = self._end()
+        return f"{self._path}: {said}" if said else ""
 
     def discard(self) -> None:
         """End it and remove the file, unless it is kept."""

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import warnings
 from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -38,7 +39,8 @@ class Shelf:
 
     def lab(self, wish: Wish, label: str, *, allow_nat: bool = False) -> RunningLab:
         """The lab of a wish as its file says: brought up, or mended after the test before. Raises TrenzaError."""
-        if wish.scope != "function" and (lab := self._labs.get(wish)) is not None:
+        shared = replace(wish, capture=(), filter="", wait=False)  # whatever else a test does with it
+        if wish.scope != "function" and (lab := self._labs.get(shared)) is not None:
             _require_ready(lab.repair())
             return lab
         name = lab_name(label)
@@ -59,7 +61,7 @@ class Shelf:
             )
         self._ends.callback(lab.down)
         _require_ready(lab.report)
-        self._labs[wish] = lab
+        self._labs[shared] = lab
         return lab
 
 

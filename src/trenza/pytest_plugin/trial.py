@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -79,7 +80,7 @@ class Trial:
         config = self._item.config
         given = config.getoption("--lab-artifacts")
         directory = config.rootpath / ".pytest_lab" if given is None else config.invocation_params.dir / given
-        name = re.sub(r"[^\w.\[\]-]+", "-", self._item.nodeid).strip("-")[-MAX_FILE_NAME:]
+        name = re.sub(r"[^\w.\[\]-]+", "-", self._item.nodeid, flags=re.ASCII).strip("-")[-MAX_FILE_NAME:]
         number = f"-{len(self._captures) + 1}" if self._captures else ""
         return directory / f"{name}{number}.pcapng"
 
@@ -88,15 +89,24 @@ class Trial:
         """Titles and texts for the report of a failure; to be asked while the labs are up."""
         for lab in self._labs:
             for title, lines in (("journal", self._journal), ("what is wrong", wrong_lines)):
-                try:
-                    text = "\n".join(lines(lab))
-                except TrenzaError as error:  # the lab itself may be what failed
-                    text = str(error)
-                if text:
-                    yield f"lab {lab.name}: {title}", printable(text)
+                yield from _section(f"lab {lab.name}: {title}", partial(_joined, lines, lab))
         for capture in self._captures:
-            yield "lab captures", capture.keep()
+            yield from _section("lab captures", capture.keep)
 
     def _journal(self, lab: Lab) -> list[str]:
         """Of a lab that other tests used before, what happened in this one."""
         return journal_lines(lab.events(), self._began_s)
+
+
+def _section(title: str, text_of: Callable[[], str]) -> Iterator[tuple[str, str]]:
+    """A section, unless it is empty; the lab itself may be what failed, and then that is its text."""
+    try:
+        text = text_of()
+    except (TrenzaError, OSError) as error:
+        text = str(error)
+    if text:
+        yield title, printable(text)
+
+
+def _joined(lines_of: Callable[[Lab], Iterable[str]], lab: Lab) -> str:
+    return "\n".join(lines_of(lab))
