@@ -3,7 +3,7 @@
 A short YAML file becomes real hosts, containers, bridges, tunnels and daemons on one machine, as an ordinary user.
 The layers, top to bottom (an arrow points down only; `lint-imports` checks it):
 
-    cli · keeper | client · wire · engine · linux | memory · plan | theory · spec · model · errors
+    cli | pytest_plugin · keeper | client · wire · engine · linux | memory · plan | theory · spec · model · errors
 """
 
 __version__ = "0.1.0"

@@ -1,7 +1,8 @@
 """Every code block of the pages does what the page says: lab files are read, commands and Python are run.
 
-A page is run from top to bottom as an ordinary user, in an empty directory with no lab running. A yaml block whose
-first line is `# NAME.yaml` is written there under that name. What cannot be run says so by its language, `text`.
+A page is run from top to bottom as an ordinary user, in an empty directory with no lab running. A yaml or python block
+whose first line is `# NAME.yaml` or `# NAME.py` is written there under that name. What cannot be run says so by its
+language, `text`.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def reader(as_user: AsUser) -> Iterator[Reader]:
 def test_a_page_can_be_typed_from_top_to_bottom(page: Path, reader: Reader) -> None:
     for block in blocks(page):
         match block.language:
-            case "yaml" if named := re.match(r"# ([\w.-]+\.yaml)\n", block.text):
+            case "yaml" | "python" if named := re.match(r"# ([\w.-]+\.(yaml|py))\n", block.text):
                 reader.writes(named[1], block.text)
             case "console":
                 for command in commands(block):

@@ -51,17 +51,25 @@ def test_the_wheel_holds_the_package_and_its_labs_and_nothing_else(wheel: Path) 
     assert {name.split("/")[0] for name in names} == {"trenza", f"trenza-{__version__}.dist-info"}
 
 
+def test_pytest_is_told_of_the_plugin(wheel: Path) -> None:
+    (declared,) = [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith("entry_points.txt")]
+    assert "[pytest11]\ntrenza = trenza.pytest_plugin.plugin\n" in zipfile.ZipFile(wheel).read(declared).decode()
+
+
 def test_the_installed_program_runs_and_knows_its_labs(installed: Path, tmp_path: Path) -> None:
     assert __version__ in run(str(installed / "trenza"), "--version", cwd=tmp_path)
     assert "bridged-lan" in run(str(installed / "trenza"), "labs", cwd=tmp_path)
 
 
 def test_everything_imported_is_declared(installed: Path, tmp_path: Path) -> None:
-    """Every module of the package imports with nothing installed but the declared dependencies."""
+    """Every module of the package imports with nothing installed but the declared dependencies.
+
+    The plugin is loaded by pytest alone, wherever that is installed.
+    """
     program = (
         "import pkgutil, importlib, trenza\n"
         "for module in pkgutil.walk_packages(trenza.__path__, 'trenza.'):\n"
-        "    if not module.name.endswith('__main__'):\n"
+        "    if not module.name.endswith('__main__') and not module.name.startswith('trenza.pytest_plugin.'):\n"
         "        importlib.import_module(module.name)\n"
     )
     run(str(installed / "python"), "-c", program, cwd=tmp_path)

@@ -199,19 +199,27 @@ def points_data(points: float) -> float:
 
 
 def check_data(mark: CheckpointMark, result: Result, number: int, language: str) -> dict[str, Any]:
-    """One check's result."""
-    check, finding = result.check, result.finding
+    """One check's result in its checkpoint."""
+    check = result.check
     return {
         "id": f"{mark.checkpoint.name}/{number}",
-        "kind": kind_of(check.question),
-        "title": title_of(check).in_language(language),
-        "asked": plain(check.question),
-        **finding_data(finding, language),
+        **result_data(result, f"{mark.checkpoint.name}-{number}", language),
         "weight": check.weight,
         "required": check.required,
         "hidden": check.hidden,
         "points": points_data(mark.points_of(result)),
         "max_points": points_data(mark.max_points_of(result)),
+    }
+
+
+def result_data(result: Result, name: str, language: str) -> dict[str, Any]:
+    """What was asked, and what that found out; `name` is for a file of its frames."""
+    check, finding = result.check, result.finding
+    return {
+        "kind": kind_of(check.question),
+        "title": title_of(check).in_language(language),
+        "asked": plain(check.question),
+        **finding_data(finding, language),
         "passed_after_s": None if result.passed_after_s is None else round(result.passed_after_s, 3),
         "evidence": {
             "began_s": result.began_s,
@@ -219,7 +227,7 @@ def check_data(mark: CheckpointMark, result: Result, number: int, language: str)
             "theory": result.theory,
             "answers": plain(dict(finding.evidence)),
             "frames": [
-                {"name": f"{mark.checkpoint.name}-{number}.pcapng", "data": b64encode(result.frames).decode()}
+                {"name": f"{name}.pcapng", "data": b64encode(result.frames).decode()}
                 for _ in range(bool(result.frames))
             ],
         },

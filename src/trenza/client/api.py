@@ -7,9 +7,11 @@ with trenza.up("lab.yaml") as lab:
 from __future__ import annotations
 
 import base64
+import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +22,7 @@ from trenza.client.labfiles import check_name, get_lab_file
 from trenza.client.session import RemoteError
 from trenza.client.terminal import run_command
 from trenza.errors import TrenzaError
+from trenza.linux.sandbox import Limits
 
 
 class CommandFailed(TrenzaError):
@@ -66,7 +69,7 @@ class LabNode:
             try:
                 status = run_command(
                     self.lab.name, self.name, argv, terminal=False, record=False, environment=environment, user=user,
-                    descriptors=(given.fileno(), out.fileno(), err.fileno()),
+                    descriptors=(given.fileno(), out.fileno(), err.fileno()), forwarding=False,
                 )  # fmt: skip
             except RemoteError as error:
                 if "status" not in error.fields:
@@ -109,8 +112,9 @@ class LabNode:
 class RunningLab:
     """A lab that runs; as a context manager it is ended at the end. `lab["c1"]` is a node."""
 
-    def __init__(self, name: str, report: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, report: Mapping[str, Any], end: Callable[[], object] | None = None) -> None:
         self.name = name
+        self._end = end or (lambda: session.down(name))
         self.report = dict(report)
         """What `trenza up -f json` prints."""
 
@@ -143,9 +147,59 @@ class RunningLab:
         """A bare container in a host."""
         return LabNode(self, session.ask(self.name, {"verb": "launch", "host": host, "name": name})["node"])
 
+    # ------------------------------------------------------------------ asking and breaking
+    def ask(self, check: Mapping[str, Any]) -> dict[str, Any]:
+        """One check, written as below `checks:` in a lab file: its verdict, what came back and why, as plain data.
+
+        It is asked until it is true or its time is over. Raises RemoteError if it cannot be meant.
+        """
+        return self._patiently({"verb": "ask", "check": json.dumps(check, ensure_ascii=False, default=str)})
+
+    def check(self, checkpoint: str | None = None) -> dict[str, Any]:
+        """All checkpoints of the lab, or one: what `trenza check -f json` prints."""
+        return self._patiently({"verb": "check", "checkpoint": checkpoint})
+
+    def fault(self, words: str, **options: str) -> dict[str, Any]:
+        """Break something, in the words of `trenza fault`; the fault with its `id`. `options`: `loss="10%"`, …"""
+        fault: dict[str, Any] = session.ask(self.name, {"verb": "fault", "words": words.split(), "options": options})[
+            "fault"
+        ]
+        return fault
+
+    def heal(self, fault: int | None = None) -> None:
+        """Mend one fault, or all of them."""
+        session.ask(self.name, {"verb": "heal", "words": [] if fault is None else [str(fault)]})
+
+    def outage(
+        self, words: str, probes: Sequence[str], *, deadline: str | None = None, **options: str
+    ) -> dict[str, Any]:
+        """Measure what a fault does and heal it: what `trenza outage -f json` prints, and its text as `lines`."""
+        return self._patiently(
+            {"verb": "outage", "words": words.split(), "probes": list(probes), "deadline": deadline, "options": options}
+        )
+
+    def _patiently(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """An answer that may take as long as the network does."""
+        channel = session.connect(self.name)
+        channel.socket.settimeout(None)
+        try:
+            return session.converse(channel, request)
+        finally:
+            channel.close()
+
+    def events(self) -> list[dict[str, Any]]:
+        """The journal since the lab came up, as `trenza events -f json` prints it."""
+        found: list[dict[str, Any]] = []
+        session.ask(self.name, {"verb": "events"}, listener=lambda message: found.append(message["event"]))
+        return found
+
+    def show(self, what: str = "nodes", nodes: Sequence[str] = ()) -> dict[str, Any]:
+        """What `trenza show WHAT NODES -f json` prints."""
+        return session.ask(self.name, {"verb": "show", "what": what, "nodes": list(nodes)})
+
     def down(self) -> None:
         """End the lab; nothing is left."""
-        session.down(self.name)
+        self._end()
 
     def __enter__(self) -> Self:
         return self
@@ -167,11 +221,13 @@ def up(
     name: str | None = None,
     wait: bool = False,
     nat: Sequence[str] = (),
+    lasting: bool = True,
 ) -> RunningLab:
     """Bring a lab up: a file, a directory, or a shipped lab's name.
 
     `name` runs it under another name; `wait` returns only when every pair that can talk has exchanged a packet.
     `nat` is what `to: nat` may reach: "internet", "private", "loopback"; a lab that wants it without is refused.
+    One that is not `lasting` ends with this process at the latest, in whatever way that ends.
     Raises LabFileError's remote form, MachineError or another TrenzaError; nothing is left then.
     """
     lab_file = get_lab_file(os.fspath(lab))
@@ -192,4 +248,9 @@ def up(
         "wait": wait,
         "nat": list(nat),
     }
-    return RunningLab(check_name(chosen), session.up(chosen, request, lab_file.directory))
+    check_name(chosen)
+    if lasting:
+        return RunningLab(chosen, session.up(chosen, request, lab_file.directory))
+    loan = ExitStack()
+    report = loan.enter_context(session.lent(chosen, request, lab_file.directory, Limits()))
+    return RunningLab(chosen, report, loan.close)

@@ -32,10 +32,12 @@ def run_command(
     user: str | None = None,
     cwd: str | None = None,
     descriptors: Sequence[int] = (0, 1, 2),
+    forwarding: bool = True,
 ) -> int:
     """Run a command in a node with our own stdin, stdout and stderr, or in a terminal; its exit status.
 
-    Of a `shell` the lines typed in it are recorded, of any other command itself.
+    Of a `shell` the lines typed in it are recorded, of any other command itself. With `forwarding` the signals that
+    people send us go to the command; without, they mean us, and the command ends with us.
     """
     channel = connect(lab)
     request: dict[str, Any] = {
@@ -65,7 +67,7 @@ def run_command(
         with _Pumps(descriptors, typed if shell and record else None) as pumps:
             channel.send(request, pumps.given)
             pumps.begin()
-            return _wait(channel, pumps)
+            return _wait(channel, pumps, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if forwarding else ())
     finally:
         channel.close()
 
@@ -164,13 +166,13 @@ class _Pumps:
             self._input = None
 
 
-def _wait(channel: Channel, pumps: _Pumps) -> int:
-    """Until the command ends; SIGINT and SIGTERM go to it, as if it ran here."""
+def _wait(channel: Channel, pumps: _Pumps, forwarded: Sequence[int]) -> int:
+    """Until the command ends; some signals go to it, as if it ran here."""
 
     def forward(number: int, _: object) -> None:
         channel.send({"signal": number})
 
-    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, forward) for number in forwarded}
     try:
         while True:
             if not channel.pending() and not pumps.wait(channel.socket.fileno()):

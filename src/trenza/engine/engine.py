@@ -21,6 +21,7 @@ from trenza.fault.effects import falling, with_down
 from trenza.fault.reading import Surroundings, read_fault
 from trenza.linux.nodes import NodeHandle, Nodes
 from trenza.linux.uplink_filter import GRANTS
+from trenza.model.checks import Check
 from trenza.model.lab import Lab, ToNat
 from trenza.model.measurements import Measurements
 from trenza.model.names import Interface, NicName, NodeName, bare_name
@@ -33,7 +34,7 @@ from trenza.plan.missing import LeftAlone, missing
 from trenza.plan.moving import without_moving
 from trenza.plan.operations import Operation, Plan, Remove
 from trenza.plan.wanted import cable_ends, wanted_state
-from trenza.spec import Choices, read
+from trenza.spec import Choices, read, read_check
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
 MAX_EXPLAINED = 200
@@ -230,7 +231,7 @@ class Engine:
         record = self.record
         if record is None:
             raise UsageError("nothing was built yet")
-        choices = Choices(profile=record.profile, parameters=record.parameters, variants=tuple(record.variants))
+        choices = _whole(record)
         asked = repr((record.source, choices, record.language, hidden))
         if self._reference is None or self._reference[0] != asked:
             lab = read(record.source, record.shown, choices, record.language, hidden).lab
@@ -240,6 +241,13 @@ class Engine:
             contents = {source: base64.b64decode(record.files[source]) for source in sources}
             self._reference = (asked, lab, wanted_state(lab, contents))
         return self._reference[1:]
+
+    def read_check(self, text: str) -> Check:
+        """A check that is written as in a lab file, its names those of the whole lab. Raises LabFileError."""
+        record = self.record
+        if record is None:
+            raise UsageError("nothing was built yet")
+        return read_check(record.source, record.shown, _whole(record), (text.encode(), "check"), record.language)
 
     def latch(self, checkpoints: Mapping[str, Mapping[str, Any]]) -> None:
         """Write down checkpoints that passed, before anybody is told."""
@@ -566,3 +574,8 @@ def _how(record: Record) -> str:
             return "with --start"
         case Mode.UNTIL:
             return f"with --until {record.until}"
+
+
+def _whole(record: Record) -> Choices:
+    """All of the lab, under the choices that it was started with."""
+    return Choices(profile=record.profile, parameters=record.parameters, variants=tuple(record.variants))

@@ -1,4 +1,4 @@
-"""`check`: the lab's questions are asked until they come true or their time is over, and what that is worth.
+"""`check`: all questions of the lab are asked without disturbing each other, and what the answers are worth.
 
 Questions that do not disturb each other are asked together. Those that look at the traffic of a place, which must be
 their own, and those that break something, come one by one after them.
@@ -10,43 +10,26 @@ import asyncio
 import base64
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from trenza.check.marks import CheckpointMark, Latch, Result, mark, taken_as_passed
-from trenza.check.telling import Report, finding_data, report_data, title_of
-from trenza.check.verdict import NOTHING, Finding, Said, Verdict, cannot_tell, failed, passed, same
+from trenza.check.telling import Report, finding_data, report_data, result_data, title_of
+from trenza.check.verdict import Finding, Said, Verdict, passed
 from trenza.engine.engine import Engine
 from trenza.engine.record import Mode
-from trenza.errors import TrenzaError, UsageError
-from trenza.fault.outage import ProbeOutage
-from trenza.fault.probes import parse_probe
+from trenza.errors import UsageError
 from trenza.keeper.connection import Connection
 from trenza.keeper.measuring import Measuring
+from trenza.keeper.polling import PATIENCE_S, Losses, Polling
 from trenza.keeper.questions import Questions
-from trenza.keeper.scene import Absent, Scene, look
 from trenza.linux.inside import SandboxNodes
-from trenza.model.checks import Check, FaultOutcome, Fdb, Http, Mtu, PathTaken, Ping, PingAll, Question, Seen, Tcp
-from trenza.model.event import Event
+from trenza.model.checks import Check, FaultOutcome, Fdb, Http, Question, Seen
 from trenza.model.lab import Checkpoint, Lab
 from trenza.model.names import NodeName
 from trenza.model.state import State
-from trenza.theory import convergence_s
-from trenza.theory.outage import Fate
 from trenza.wire import Message
 
-STAYS_S = 1.0
-"""What the configuration says is asked again for so long, and no longer while nothing converges."""
-
-PATIENCE_S = 6.0
-"""What may still come true (a daemon that elects, a health check) has so long after the last tree has converged."""
-
-HOLDS_S = 1.0
-"""Traffic counts when no link has been lost for so long: one window may fit between two losses of one that flaps."""
-
-_AGAIN_S = 0.1
-_TRACE_AGAIN_S = 1.1
-_LOOK_EVERY_S = 0.2
 _CHANGES = (
     "link",
     "address",
@@ -66,28 +49,14 @@ _Told = Callable[[Checkpoint, int, Result], None]
 
 
 class Checking:
-    """Answers `check`."""
+    """Answers `check` and `ask`."""
 
     def __init__(self, engine: Engine, nodes: SandboxNodes, measuring: Measuring) -> None:
         self._engine = engine
         self._questions = Questions(engine, nodes)
         self._measuring = measuring
+        self._losses = Losses(engine.journal)
         self._checking = asyncio.Lock()
-        self._lost: tuple[float, str] = (0.0, "")
-        """When a link was last lost, on the monotonic clock, and which."""
-        engine.journal.listen(self._hear)
-
-    def _hear(self, event: Event) -> None:
-        if event.kind == "link" and ("no carrier" in event.text or event.text.endswith(("down", "is gone"))):
-            self._lost = time.monotonic(), f"{event.node}.{event.fields.get('nic', '')}"
-
-    def lost(self) -> Said:
-        """Which link was lost a moment ago, if one was."""
-        ago_s = time.monotonic() - self._lost[0]
-        if not self._lost[1] or ago_s >= HOLDS_S:
-            return NOTHING
-        nic = self._lost[1]
-        return Said(f"{nic} was lost {ago_s:.1f} s ago", f"{nic} cayó hace {ago_s:.1f} s")
 
     async def check(self, connection: Connection, message: Message) -> None:
         """Check all checkpoints or one; with `watch` again whenever something has changed."""
@@ -101,18 +70,28 @@ class Checking:
                 if not message.get("watch") or not await self._changed(connection):
                     return
 
+    async def ask(self, connection: Connection, message: Message) -> None:
+        """Ask one check that comes with the request; who asks several at once knows whether they disturb each other."""
+        check = self._engine.read_check(message["check"])
+        _, reference = self._engine.reference()
+        result = await self._polling(reference, message).result(check, connection)
+        connection.send({"result": result_data(result, "check", message.get("language") or "en")})
+
+    def _polling(self, reference: State, message: Message) -> Polling:
+        return Polling(
+            self._engine, self._questions, self._measuring, self._losses, reference,
+            self._given(message.get("map") or {}, reference),
+            patience_s=message.get("patience_s") or PATIENCE_S, record=bool(message.get("record")),
+        )  # fmt: skip
+
     def _run(self, message: Message) -> _Run:
         hidden = message.get("hidden")
         lab, reference = self._engine.reference(
             None if hidden is None else (base64.b64decode(hidden), message.get("hidden_file") or "hidden.yaml")
         )
         chosen = _chosen(lab, message.get("checkpoint"))
-        given = self._given(message.get("map") or {}, reference)
-        return _Run(
-            self._engine, self._questions, self._measuring, lab, reference, chosen, given,
-            message.get("language") or "en", message.get("patience_s") or PATIENCE_S, bool(message.get("record")),
-            self.lost,
-        )  # fmt: skip
+        polling = self._polling(reference, message)
+        return _Run(self._engine, polling, lab, chosen, message.get("language") or "en")
 
     def _given(self, words: Mapping[str, str], reference: State) -> dict[NodeName, NodeName]:
         """What somebody said stands for what. Raises UsageError for names that are not there."""
@@ -143,36 +122,14 @@ class Checking:
 class _Run:
     """One run over the chosen checkpoints."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        questions: Questions,
-        measuring: Measuring,
-        lab: Lab,
-        reference: State,
-        chosen: Sequence[Checkpoint],
-        given: Mapping[NodeName, NodeName],
-        language: str,
-        patience_s: float,
-        record: bool,
-        lost: Callable[[], Said],
-    ) -> None:
+    def __init__(self, engine: Engine, polling: Polling, lab: Lab, chosen: Sequence[Checkpoint], language: str) -> None:
         self._engine = engine
-        self._questions = questions
-        self._measuring = measuring
+        self._polling = polling
         self._lab = lab
-        self._reference = reference
         self._chosen = chosen
-        self._given = given
         self._language = language
-        self._patience_s = patience_s
-        self._record = record
-        self._lost = lost
         self._done: set[str] = set()
         """Checkpoints of which every check has passed."""
-        self._scene: Scene | None = None
-        self._looked = 0.0
-        self._moved = time.monotonic()
 
     async def report(self, connection: Connection) -> dict[str, Any]:
         """Ask everything; each answer is told as it comes. The whole report as plain data."""
@@ -198,20 +155,9 @@ class _Run:
             ]
         )  # fmt: skip
         marks = self._latched(marks)
-        scene = self._look(fresh=True)
+        scene = self._polling.look(fresh=True)
         report = Report(self._lab.name, marks, tuple(scene.counterparts.changed()), began_s, time.monotonic() - began)
         return report_data(report, self._language)
-
-    # ------------------------------------------------------------------ looking
-    def _look(self, *, fresh: bool = False) -> Scene:
-        """What is there now, not older than a moment."""
-        now = time.monotonic()
-        if self._scene is None or fresh or now - self._looked > _LOOK_EVERY_S:
-            self._scene = look(self._engine, self._reference, self._given)
-            self._looked = time.monotonic()
-            if self._scene.moving:
-                self._moved = self._looked
-        return self._scene
 
     # ------------------------------------------------------------------ asking
     async def _ask_all(self, tell: _Told, connection: Connection) -> dict[str, list[Result]]:
@@ -232,7 +178,7 @@ class _Run:
                     if check.until is not None or _is_alone(check.question):
                         alone.append((checkpoint, number, check))
                     else:
-                        group.create_task(ask(checkpoint, number, self._until_true(check)))
+                        group.create_task(ask(checkpoint, number, self._result(check, connection)))
         for checkpoint, number, check in sorted(alone, key=_turn):
             if connection.closed.is_set():
                 raise UsageError("whoever asked has gone")
@@ -245,96 +191,19 @@ class _Run:
     ) -> Result:
         """A question that is asked while no other is. Nothing is broken where things do not work yet."""
         if not isinstance(check.question, FaultOutcome):
-            return await self._until_true(check)
-        began_s = time.time()
+            return await self._result(check, connection)
         still = [one for one in before if not isinstance(one.check.question, FaultOutcome)]
         wrong = next((one for one in still if one.finding.verdict is not Verdict.PASS), None)
         if wrong is not None and not _lasts(wrong, self._chosen):
             title = title_of(wrong.check)
             said = Said(f"not broken before this works: {title.en}", f"no se avería antes de que funcione: {title.es}")
-            finding = Finding(Verdict.SKIPPED, said)
-        elif self._latch_of(checkpoint) is not None:
-            finding = passed(Said("it was shown earlier", "ya se demostró"))
-        else:
-            finding = await self._broken(check.question, connection)
-        return Result(check, finding, began_s, time.time(), time.time() - began_s if finding.credit == 1 else None)
+            return _unasked(check, Finding(Verdict.SKIPPED, said))
+        if self._latch_of(checkpoint) is not None:
+            return _unasked(check, passed(Said("it was shown earlier", "ya se demostró")))
+        return await self._result(check, connection)
 
-    async def _until_true(self, check: Check) -> Result:
-        """Ask again and again until it is true, or its time is over."""
-        began_s, began = time.time(), time.monotonic()
-        if check.until in self._done:
-            return Result(check, failed(Said(f"{check.until} has passed", f"{check.until} ya está")), began_s, began_s)
-        while True:
-            scene = self._look()
-            asked = time.monotonic()
-            frames = b""
-            if self._record:
-                finding, frames = await self._questions.recorded(scene, check.question)
-            else:
-                finding = await self._questions.ask(scene, check.question)
-            now = time.monotonic()
-            flaps = self._lost() if finding.verdict is Verdict.PASS and _is_traffic(check.question) else NOTHING
-            if flaps:
-                finding = failed(finding.said, because=flaps, **finding.evidence)
-            if finding.verdict is Verdict.PASS or self._is_over(check, finding, began, asked):
-                break
-            await asyncio.sleep(
-                _again_s(check.question)
-            )  # the next attempt; what it waits for is the answer, not the clock
-        took_s = now - began if finding.verdict is Verdict.PASS else None
-        return Result(check, finding, began_s, time.time(), took_s, _theory(scene, check.question), frames)
-
-    def _is_over(self, check: Check, finding: Finding, began: float, asked: float) -> bool:
-        """Whether an attempt that began at `asked` was the last: everything had its time before it."""
-        now, scene = time.monotonic(), self._look()
-        if check.within_s is not None:
-            return now - began >= check.within_s
-        if finding.stays and not scene.moving:
-            return now - max(began, self._moved) >= STAYS_S
-        if asked - began >= 2 * convergence_s(scene.observed) + self._patience_s:
-            return True
-        return not scene.moving and asked - max(began, self._moved) >= self._patience_s
-
-    # ------------------------------------------------------------------ breaking
-    async def _broken(self, question: FaultOutcome, connection: Connection) -> Finding:
-        """What a fault does. It is undone whatever happens."""
-        probes = [self._probe(text) for text in question.probes]
-        outages: list[dict[str, Any]] = []
-        wrong: list[Said] = []
-        right = asked = 0
-        try:
-            async with self._measuring.broken(
-                {"words": question.fault.split(), "probes": probes}, connection
-            ) as report:
-                for one in () if report is None else report.probes:
-                    for problem in _outage_problems(question, one):
-                        asked += 1
-                        right += problem is None
-                        wrong += [problem] if problem is not None else []
-                    outages.append({"probe": str(one.probe), "seconds": one.seconds, "theory": _predicted(one)})
-                for check in question.checks:
-                    result = await self._until_true(check)
-                    asked += 1
-                    right += result.finding.verdict is Verdict.PASS
-                    if result.finding.verdict is not Verdict.PASS:
-                        title = title_of(check)
-                        why = result.finding.because or result.finding.said
-                        wrong.append(Said(f"{title.en}: {why.en}", f"{title.es}: {why.es}"))
-        except TrenzaError as error:
-            return cannot_tell(same(error.message))
-        shown = ", ".join(f"{one['probe']}: {_seconds(one['seconds'])}" for one in outages)
-        said = same(shown) if shown else Said("broken and healed", "averiado y reparado")
-        if not wrong:
-            return passed(said, outages=outages)
-        return failed(said, credit=right / asked if asked else 0, because=wrong[0], outages=outages)
-
-    def _probe(self, text: str) -> str:
-        """A probe in the student's names."""
-        probe = parse_probe(text)
-        scene = self._look()
-        named = {one.rpartition("/")[2]: one for one in self._reference.nodes}
-        source = named.get(probe.source, NodeName(probe.source))
-        return text.replace(probe.source, scene.counterparts.find_node(source) or probe.source, 1)
+    def _result(self, check: Check, connection: Connection) -> Awaitable[Result]:
+        return self._polling.result(check, connection, self._done)
 
     # ------------------------------------------------------------------ latches
     def _latch_of(self, checkpoint: Checkpoint) -> Latch | None:
@@ -389,17 +258,6 @@ def _is_alone(question: Question) -> bool:
             return False
 
 
-def _is_traffic(question: Question) -> bool:
-    return isinstance(question, Ping | PingAll | Http | PathTaken | Mtu) or (
-        isinstance(question, Tcp) and question.open
-    )
-
-
-def _again_s(question: Question) -> float:
-    """How soon an attempt may follow another: a router tells one asker of expired packets once a second."""
-    return _TRACE_AGAIN_S if isinstance(question, PathTaken) else _AGAIN_S
-
-
 def _turn(one: tuple[Checkpoint, int, Check]) -> tuple[bool, bool]:
     """What breaks something comes after what looks, and last what may be true no longer."""
     check = one[2]
@@ -411,41 +269,7 @@ def _lasts(result: Result, chosen: Sequence[Checkpoint]) -> bool:
     return result.check.until is not None and any(one.name == result.check.until for one in chosen)
 
 
-def _theory(scene: Scene, question: Question) -> str:
-    """What theory says of a way, in a line."""
-    match question:
-        case Ping() | PathTaken() | Http() | Tcp() | Mtu():
-            try:
-                source = scene.node(question.source)
-                return scene.explainer.route_text(source, scene.address(question.to, source))
-            except Absent:
-                return ""
-        case Seen():
-            return _theory(scene, question.during)
-        case _:
-            return ""
-
-
-def _outage_problems(question: FaultOutcome, outage: ProbeOutage) -> Iterator[Said | None]:
-    """What is wrong with an outage, for each thing that was asked of it; None for what is right."""
-    limit_s, seconds = question.at_most_s, outage.seconds
-    shown = f"{outage.probe}: {_seconds(seconds)}"
-    if limit_s is not None:
-        good = seconds is not None and seconds <= limit_s
-        yield None if good else Said(f"{shown}, more than {limit_s:g} s", f"{shown}, más de {limit_s:g} s")
-    elif not question.like_theory:
-        yield None if outage.is_over else Said(f"{outage.probe} does not come back", f"{outage.probe} no vuelve")
-    if question.like_theory:
-        theory = _predicted(outage)
-        yield None if outage.fits else Said(f"{shown}; theory says {theory}", f"{shown}; la teoría dice {theory}")
-
-
-def _predicted(outage: ProbeOutage) -> str:
-    said = outage.prediction
-    if said is None:
-        return "-"
-    return f"{said.low_s:.2f}–{said.high_s:.2f} s" if said.fate is Fate.OUTAGE else said.fate.value
-
-
-def _seconds(seconds: float | None) -> str:
-    return "∞" if seconds is None else f"{seconds:.2f} s"
+def _unasked(check: Check, finding: Finding) -> Result:
+    """What is known without asking."""
+    now_s = time.time()
+    return Result(check, finding, now_s, now_s, 0.0 if finding.verdict is Verdict.PASS else None)

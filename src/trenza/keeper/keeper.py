@@ -124,6 +124,7 @@ class Keeper:
             "graph": self._graph,
             "outage": self.measuring.outage,
             "check": self.checking.check,
+            "ask": self.checking.ask,
             "forward": self.forwarding.forward,
             "forwards": self.forwarding.forwards,
             "unforward": self.forwarding.unforward,

@@ -8,9 +8,9 @@ lab becomes in Linux is `trenza.plan`'s; what answers to its checks prove is `tr
 
 from __future__ import annotations
 
-from trenza.spec.reading import Choices, Reading, read
+from trenza.spec.reading import Choices, Reading, read, read_check
 
-__all__ = ["Choices", "Reading", "read", "reference", "schema"]
+__all__ = ["Choices", "Reading", "read", "read_check", "reference", "schema"]
 
 
 def schema() -> dict[str, object]:

@@ -66,6 +66,10 @@ class Asking:
         read = (self._check(one, later, hidden) for one in checkpoint.records("checks"))
         return tuple(check for check in read if check is not None)
 
+    def find_check(self, check: Decoded) -> Check | None:
+        """A check of no checkpoint; None where it is wrong, which was said."""
+        return self._check(check, (), hidden=False)
+
     def _check(self, check: Decoded, later: tuple[str, ...], hidden: bool) -> Check | None:
         until = check.text("until")
         if until is not None and until not in later:

@@ -136,6 +136,9 @@ class Decoder:
             slip.say(self.report)
             decoded.bad.update(kind.options)
             return decoded
+        if kind in (CHECK, MEANWHILE) and not self._is_check(tree):
+            decoded.bad.update(kind.options)
+            return decoded
         tree = written_out(kind, tree)
         if isinstance(tree, Scalar) and tree.is_null:
             tree = Mapped({}, tree.at)
@@ -184,8 +187,6 @@ class Decoder:
         match kind:
             case Record():
                 if kind.switchable and isinstance(tree, Scalar) and tree.value is False:
-                    return None
-                if kind in (CHECK, MEANWHILE) and not self._is_check(tree):
                     return None
                 return Given(self.record(kind, tree, key), tree.at)
             case Table():

@@ -14,11 +14,12 @@ from trenza.errors import LabFileError, Problem, UsageError
 from trenza.model.checks import Check
 from trenza.model.lab import Checkpoint, Lab, Variant
 from trenza.spec.build import nodes_of
+from trenza.spec.check_format import CHECK
 from trenza.spec.checks import Asking
 from trenza.spec.decode import Decoded, Decoder
 from trenza.spec.drafts import drafts_of
 from trenza.spec.format import ADDS, HIDDEN, LAB
-from trenza.spec.kinds import Kind
+from trenza.spec.kinds import Kind, Record
 from trenza.spec.lint import lint
 from trenza.spec.mend import mended
 from trenza.spec.merge import merged
@@ -72,6 +73,15 @@ def read(
     return _Reader(source, file, choices or Choices(), language, hidden).reading()
 
 
+def read_check(source: bytes, file: str, choices: Choices, asked: tuple[bytes, str], language: str = "en") -> Check:
+    """A check beside those of a lab, its names those of the whole lab.
+
+    `asked` is its text, as an item of `checks:` (JSON is YAML), and what to call that. Raises LabFileError with every
+    error of it, or of the lab.
+    """
+    return _Reader(source, file, choices, language, None).check(*asked)
+
+
 class _Reader:
     def __init__(
         self, source: bytes, file: str, choices: Choices, language: str, hidden: tuple[bytes, str] | None
@@ -82,6 +92,8 @@ class _Reader:
         self.language = language
         self.choices = choices
         self.usage: list[UsageError] = []
+        self.known: Mapping[str, Scalar] = {}
+        self.asking: Asking | None = None
 
     def reading(self) -> Reading:
         if self.trouble is not None:
@@ -98,8 +110,17 @@ class _Reader:
             raise self.usage[0]
         return Reading(lab, self.report.problems())
 
+    def check(self, source: bytes, file: str) -> Check:
+        self.reading()
+        assert self.asking is not None
+        report, record = self._beside(source, file, CHECK, self.known)
+        found = self.asking.told_to(report).find_check(record)
+        if found is None or report.has_errors:
+            raise LabFileError(report.problems())
+        return found
+
     def _lab(self, tree: Mapped) -> Lab:
-        known = self._parameters(tree)
+        self.known = known = self._parameters(tree)
         filling = Filling(known, self.report, last=False)
         entries = {
             name: entry if name in UNTOUCHED else Entry(entry.key, filling.filled(_kind(name), entry.value))
@@ -123,12 +144,13 @@ class _Reader:
         drafts = drafts_of(record, self.report)
         wiring = wiring_of(drafts, self.report)
         nodes = nodes_of(drafts, wiring, self.report)
+        self.asking = Asking(drafts, wiring.cables, self.report)
         lab = Lab(
             name=top.text("lab") or "",
             title=_title(top),
             nodes=nodes,
             cables=wiring.cables,
-            checkpoints=self._checkpoints(top, Asking(drafts, wiring.cables, self.report), known),
+            checkpoints=self._checkpoints(top, self.asking, known),
             variants=tuple(Variant(name, _title(variant)) for name, variant in top.table("variants").items()),
             profiles=tuple(top.scalars("profiles")),
             parameters={name: scalar.value for name, scalar in known.items()},
@@ -249,31 +271,38 @@ class _Reader:
         """The checks of a second file, by the checkpoint that they belong to. Raises LabFileError with its errors."""
         if self.hidden is None or self.report.has_errors:
             return {}
-        source, file = self.hidden
-        text, trouble = decoded(source)
-        report = Report(file, text, self.language)
+        report, top = self._beside(*self.hidden, HIDDEN, known)
         checks: dict[str, tuple[Check, ...]] = {}
-        if trouble is not None:
-            code, at, values = trouble
-            report.say(code, at, None, **values)
-        else:
-            try:
-                tree = tree_of(text, report)
-            except Unreadable:
-                raise LabFileError(report.problems()) from None
-            filled = Filling(known, report, last=False).filled(HIDDEN, tree)
-            for record in Decoder(report, draft=False).record(HIDDEN, filled).records("checkpoints"):
-                name = record.text("name") or ""
-                if name not in names:
-                    hint = meant(name, names, "checkpoints")
-                    report.say(
-                        "E014", record.place("name"), hint, kind=Word("checkpoint"), name=name, where=Word("this lab")
-                    )
-                later = names[names.index(name) + 1 :] if name in names else ()
-                checks[name] = (*checks.get(name, ()), *asking.told_to(report).checks(record, later, hidden=True))
+        for record in top.records("checkpoints"):
+            name = record.text("name") or ""
+            if name not in names:
+                hint = meant(name, names, "checkpoints")
+                report.say(
+                    "E014", record.place("name"), hint, kind=Word("checkpoint"), name=name, where=Word("this lab")
+                )
+            later = names[names.index(name) + 1 :] if name in names else ()
+            checks[name] = (*checks.get(name, ()), *asking.told_to(report).checks(record, later, hidden=True))
         if report.has_errors:
             raise LabFileError(report.problems())
         return checks
+
+    def _beside(self, source: bytes, file: str, kind: Record, known: Mapping[str, Scalar]) -> tuple[Report, Decoded]:
+        """Another text that is read with the lab's parameters, and the report of what is wrong with it.
+
+        Raises LabFileError where it is no mapping at all.
+        """
+        text, trouble = decoded(source)
+        report = Report(file, text, self.language)
+        if trouble is not None:
+            code, at, values = trouble
+            report.say(code, at, None, **values)
+            raise LabFileError(report.problems())
+        try:
+            tree = tree_of(text, report)
+        except Unreadable:
+            raise LabFileError(report.problems()) from None
+        filled = Filling(known, report, last=False).filled(kind, tree)
+        return report, Decoder(report, draft=False).record(kind, filled)
 
     def _last(self, items: tuple[Tree, ...]) -> int:
         """How many checkpoints count."""
