@@ -434,7 +434,7 @@ _COMMAND_FIELDS: Mapping[str, Callable[[object], bool]] = {
 
 def _checked(given: Mapping[str, Any], kinds: Mapping[str, Callable[[object], bool]], where: str) -> None:
     for name, is_right in kinds.items():
-        if not is_right(given.get(name)):
+        if name not in given or not is_right(given[name]):
             raise _Bad(f"{where}: {name} is missing or not what it should be")
 
 
