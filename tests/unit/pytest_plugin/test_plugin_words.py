@@ -146,7 +146,7 @@ def test_labs_of_one_test_have_different_names_that_labs_may_have(label: str) ->
 def refusal(error: TrenzaError, *, skip: bool) -> BaseException:
     item = SimpleNamespace(path=Path("/t/test_x.py"), config=SimpleNamespace(getoption=lambda name: skip))
     trial = Trial(cast(Any, item))
-    with pytest.raises(BaseException) as caught:  # noqa: B017, PT011  # pytest's outcomes are no Exceptions
+    with pytest.raises(BaseException) as caught:  # pytest's outcomes are no Exceptions
         trial._refuse(error)
     return caught.value
 
