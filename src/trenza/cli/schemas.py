@@ -300,6 +300,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         seconds=_NUMBER,
         mapping=_array(_object(name=_TEXT, **{"is": _TEXT}, how=_TEXT, given={"type": "boolean"})),
         checkpoints=_array(_CHECKPOINT),
+        optional={"state": _object(before=_array({"type": "object"}), after=_array({"type": "object"}))},
     ),
     "save": _answer("save", lab=_TEXT, file=_TEXT, commands=_INTEGER, files=_INTEGER, things=_INTEGER, left_out=_TEXTS),
     "export": _answer("export", lab=_TEXT, file=_TEXT, left_out=_TEXTS),

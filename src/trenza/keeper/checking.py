@@ -27,23 +27,11 @@ from trenza.linux.inside import SandboxNodes
 from trenza.model.checks import Check, FaultOutcome, Fdb, Http, Question, Seen
 from trenza.model.lab import Checkpoint, Lab
 from trenza.model.names import NodeName
+from trenza.model.plain import plain_state
 from trenza.model.state import State
 from trenza.wire import Message
 
-_CHANGES = (
-    "link",
-    "address",
-    "route",
-    "neighbour",
-    "built",
-    "service",
-    "start",
-    "stop",
-    "launch",
-    "fault",
-    "stp",
-    "vrrp",
-)
+_CHANGES = frozenset("link address route neighbour built service start stop launch fault stp vrrp".split())
 _WATCH_AT_LEAST_S = 5.0
 _Told = Callable[[Checkpoint, int, Result], None]
 
@@ -134,6 +122,7 @@ class _Run:
     async def report(self, connection: Connection) -> dict[str, Any]:
         """Ask everything; each answer is told as it comes. The whole report as plain data."""
         began_s, began = time.time(), time.monotonic()
+        before = self._polling.look(fresh=True).observed
 
         def tell(checkpoint: Checkpoint, number: int, result: Result) -> None:
             connection.send(
@@ -157,7 +146,10 @@ class _Run:
         marks = self._latched(marks)
         scene = self._polling.look(fresh=True)
         report = Report(self._lab.name, marks, tuple(scene.counterparts.changed()), began_s, time.monotonic() - began)
-        return report_data(report, self._language)
+        data = report_data(report, self._language)
+        if self._polling.record:
+            data["state"] = {"before": plain_state(before), "after": plain_state(scene.observed)}
+        return data
 
     # ------------------------------------------------------------------ asking
     async def _ask_all(self, tell: _Told, connection: Connection) -> dict[str, list[Result]]:

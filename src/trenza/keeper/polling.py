@@ -83,7 +83,7 @@ class Polling:
         self._given = given
         self._losses = losses
         self._patience_s = patience_s
-        self._record = record
+        self.record = record
         self._scene: Scene | None = None
         self._looked = 0.0
         self._moved = time.monotonic()
@@ -97,8 +97,8 @@ class Polling:
             return await self._until_true(check, done)
         began_s = time.time()
         finding = await self._broken(check.question, connection)
-        now_s = time.time()
-        return Result(check, finding, began_s, now_s, now_s - began_s if finding.verdict is Verdict.PASS else None)
+        ended_s = time.time()
+        return Result(check, finding, began_s, ended_s, ended_s - began_s if finding.verdict is Verdict.PASS else None)
 
     # ------------------------------------------------------------------ looking
     def look(self, *, fresh: bool = False) -> Scene:
@@ -121,21 +121,16 @@ class Polling:
             scene = self.look()
             asked = time.monotonic()
             frames = b""
-            if self._record:
+            if self.record:
                 finding, frames = await self._questions.recorded(scene, check.question)
             else:
                 finding = await self._questions.ask(scene, check.question)
             now = time.monotonic()
-            flaps = (
-                self._losses.recent() if finding.verdict is Verdict.PASS and _is_traffic(check.question) else NOTHING
-            )
-            if flaps:
-                finding = failed(finding.said, because=flaps, **finding.evidence)
+            if finding.verdict is Verdict.PASS and _is_traffic(check.question) and (lost := self._losses.recent()):
+                finding = failed(finding.said, because=lost, **finding.evidence)
             if finding.verdict is Verdict.PASS or self._is_over(check, finding, began, asked):
                 break
-            await asyncio.sleep(
-                _again_s(check.question)
-            )  # the next attempt; what it waits for is the answer, not the clock
+            await asyncio.sleep(_again_s(check.question))  # between attempts: whoever answers tells nobody before
         took_s = now - began if finding.verdict is Verdict.PASS else None
         return Result(check, finding, began_s, time.time(), took_s, _theory(scene, check.question), frames)
 
