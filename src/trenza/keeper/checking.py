@@ -31,7 +31,9 @@ from trenza.model.plain import plain_state
 from trenza.model.state import State
 from trenza.wire import Message
 
-_CHANGES = frozenset("link address route neighbour built service start stop launch fault stp vrrp".split())
+_CHANGES = (
+    "link", "address", "route", "neighbour", "built", "service", "start", "stop", "launch", "fault", "stp", "vrrp",
+)  # fmt: skip
 _WATCH_AT_LEAST_S = 5.0
 _Told = Callable[[Checkpoint, int, Result], None]
 
