@@ -22,7 +22,7 @@ from trenza.check import judge
 from trenza.check.verdict import NOTHING, Finding, Said, Verdict, cannot_tell, failed, passed, same
 from trenza.engine.engine import Engine
 from trenza.engine.spanning import differences
-from trenza.errors import KernelError
+from trenza.errors import KernelError, TrenzaError
 from trenza.keeper.scene import Absent, Scene
 from trenza.linux.asking.dhcp import discover
 from trenza.linux.asking.dns import resolve
@@ -104,7 +104,7 @@ class Questions:
             if is_negative(question):
                 return cannot_tell(absent.said, hint=absent.hint)
             return failed(absent.said, because=absent.said, hint=absent.hint, stays=True)
-        except KernelError as error:
+        except TrenzaError as error:  # the kernel refuses, tcpdump is not there or does not know the filter…
             return cannot_tell(same(error.message))
 
     async def _asked(self, scene: Scene, question: Question) -> Finding:
