@@ -223,3 +223,5 @@ class Lab:
     variants: tuple[Variant, ...] = ()
     profiles: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    equivalent: Mapping[str, str] = field(default_factory=dict)
+    """Wrong-looking changes of the solution that are right, by name or pattern, with the reason (`check.mutants`)."""

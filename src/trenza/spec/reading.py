@@ -132,6 +132,7 @@ class _Reader:
             variants=tuple(Variant(name, _title(variant)) for name, variant in top.table("variants").items()),
             profiles=tuple(top.scalars("profiles")),
             parameters={name: scalar.value for name, scalar in known.items()},
+            equivalent={name: str(given.value) for name, given in top.scalars("equivalent").items()},
         )
         if not self.report.has_errors:
             lint(lab, drafts, wiring, top, self.report, whole=self.choices.whole)
