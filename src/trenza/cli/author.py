@@ -32,6 +32,10 @@ hosts:
 def configure_lint(parser: argparse.ArgumentParser) -> None:
     add_lab_file(parser)
     parser.add_argument("--strict", action="store_true", help="fail on warnings too")
+    parser.add_argument("--solve", action="store_true", help="build it, and see that its checks tell right from wrong")
+    parser.add_argument("--profile", metavar="P", help="with --solve: a named set of the lab's parameters")
+    parser.add_argument("--sample", metavar="N", type=int, help="with --solve: only so many wrong solutions")
+    parser.add_argument("--seed", metavar="S", type=int, help="with --sample: which ones")
     add_format(parser)
 
 
@@ -40,6 +44,12 @@ def run_lint(arguments: argparse.Namespace) -> int:
     from trenza.spec import Choices
 
     lab_file = get_lab_file(arguments.lab)
+    if arguments.solve:
+        from trenza.cli.solving import run_solve
+
+        return run_solve(
+            lab_file, profile=arguments.profile, sample=arguments.sample, seed=arguments.seed, form=arguments.format
+        )
     problems: dict[Problem, None] = {}
     full = _problems(lab_file.source, lab_file.shown(), Choices(), problems)
     if full is not None:

@@ -246,9 +246,7 @@ def _lab_descriptor(directory: str) -> Any:
 
 def up(lab: str, request: Mapping[str, Any], lab_directory: str, listener: Listener = lambda _: None) -> Message:
     """Bring a lab up, making its sandbox if there is none; all or nothing until the keeper has answered."""
-    missing = [package for program, package in REQUIRED_PROGRAMS.items() if not os.access(program, os.X_OK)]
-    if missing:
-        raise MachineError(f"missing programs: {', '.join(missing)}", hint=f"sudo apt install {' '.join(missing)}")
+    _require_programs()
     with sandbox.working_on(lab) as directory, _lab_descriptor(lab_directory) as descriptor:
         request = {**request, "verb": "up"}
         if (directory / MAKING).exists():  # whoever made it was killed; its sandbox is about to end, or has ended
@@ -275,6 +273,35 @@ def up(lab: str, request: Mapping[str, Any], lab_directory: str, listener: Liste
             if isinstance(error, OSError):
                 raise SandboxError(f"cannot make {lab}: {_words(error)}") from error
             raise
+
+
+def solve(lab: str, request: Mapping[str, Any], lab_directory: str, listener: Listener = lambda _: None) -> Message:
+    """Have a lab tested in a sandbox that never becomes a lab: it ends with this call, or with the calling process."""
+    _require_programs()
+    with sandbox.working_on(lab) as directory, _lab_descriptor(lab_directory) as descriptor:
+        try:
+            (directory / MAKING).touch()
+            lease = sandbox.create(lab, directory)
+            try:
+                start_keeper(lab, directory)
+                channel = Channel(_connect(directory))
+                channel.socket.settimeout(None)  # hours, for a large lab
+                return _ask(lab, channel, {**request, "verb": "solve"}, [descriptor], listener)
+            finally:
+                lease.abandon()
+        except KeeperError as error:
+            error.hint = error.hint or _log_tail(directory)
+            raise
+        finally:
+            sandbox.end(lab)
+            sandbox.discard(directory)
+            shutil.rmtree(sandbox.history_directory(lab), ignore_errors=True)
+
+
+def _require_programs() -> None:
+    missing = [package for program, package in REQUIRED_PROGRAMS.items() if not os.access(program, os.X_OK)]
+    if missing:
+        raise MachineError(f"missing programs: {', '.join(missing)}", hint=f"sudo apt install {' '.join(missing)}")
 
 
 def _words(error: OSError) -> str:

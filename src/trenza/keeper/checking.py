@@ -17,7 +17,6 @@ from trenza.check.marks import CheckpointMark, Latch, Result, mark, taken_as_pas
 from trenza.check.telling import Report, finding_data, report_data, title_of
 from trenza.check.verdict import Finding, Said, Verdict, cannot_tell, failed, passed, same
 from trenza.engine.engine import Engine
-from trenza.engine.record import Mode
 from trenza.errors import TrenzaError, UsageError
 from trenza.fault.outage import ProbeOutage
 from trenza.fault.probes import parse_probe
@@ -57,7 +56,7 @@ _CHANGES = (
     "vrrp",
 )
 _WATCH_AT_LEAST_S = 5.0
-_Told = Callable[[Checkpoint, int, Result], None]
+Told = Callable[[Checkpoint, int, Result], None]
 
 
 class Checking:
@@ -81,14 +80,14 @@ class Checking:
                 if not message.get("watch") or not await self._changed(connection):
                     return
 
-    def _run(self, message: Message) -> _Run:
+    def _run(self, message: Message) -> Run:
         hidden = message.get("hidden")
         lab, reference = self._engine.reference(
             None if hidden is None else (base64.b64decode(hidden), message.get("hidden_file") or "hidden.yaml")
         )
         chosen = _chosen(lab, message.get("checkpoint"))
         given = self._given(message.get("map") or {}, reference)
-        return _Run(
+        return Run(
             self._engine, self._questions, self._measuring, lab, reference, chosen, given,
             message.get("language") or "en", message.get("patience_s") or PATIENCE_S,
         )  # fmt: skip
@@ -119,7 +118,7 @@ class Checking:
             waiting.cancel()
 
 
-class _Run:
+class Run:
     """One run over the chosen checkpoints."""
 
     def __init__(
@@ -133,6 +132,7 @@ class _Run:
         given: Mapping[NodeName, NodeName],
         language: str,
         patience_s: float,
+        stays_s: float = STAYS_S,
     ) -> None:
         self._engine = engine
         self._questions = questions
@@ -143,6 +143,8 @@ class _Run:
         self._given = given
         self._language = language
         self._patience_s = patience_s
+        self._stays_s = stays_s
+        self._enough = False
         self._scene: Scene | None = None
         self._looked = 0.0
         self._moved = time.monotonic()
@@ -163,17 +165,29 @@ class _Run:
                 }
             )
 
-        results = await self._ask_all(tell, connection)
-        marks = taken_as_passed(
-            [
-                mark(checkpoint, results[checkpoint.name], self._latch_of(checkpoint))
-                for checkpoint in self._chosen
-            ]
-        )  # fmt: skip
-        marks = self._latched(marks)
+        marks = self._latched(await self.marks(tell, connection))
         scene = self._look(fresh=True)
         report = Report(self._lab.name, marks, tuple(scene.counterparts.changed()), began_s, time.monotonic() - began)
         return report_data(report, self._language)
+
+    async def marks(self, tell: Told, connection: Connection) -> tuple[CheckpointMark, ...]:
+        """Ask everything; what each checkpoint earns."""
+        results = await self._ask_all(tell, connection)
+        return taken_as_passed(
+            [mark(checkpoint, results[checkpoint.name], self._latch_of(checkpoint)) for checkpoint in self._chosen]
+        )
+
+    async def find_failing(self, counts: Callable[[Checkpoint, Check], bool], connection: Connection) -> Result | None:
+        """The first check found that counts and does not pass; the others are not waited for then."""
+        failing: list[Result] = []
+
+        def tell(checkpoint: Checkpoint, number: int, result: Result) -> None:
+            if result.finding.verdict is not Verdict.PASS and counts(checkpoint, result.check) and not self._enough:
+                failing.append(result)
+                self._enough = True
+
+        await self._ask_all(tell, connection)
+        return failing[0] if failing else None
 
     # ------------------------------------------------------------------ looking
     def _look(self, *, fresh: bool = False) -> Scene:
@@ -187,7 +201,7 @@ class _Run:
         return self._scene
 
     # ------------------------------------------------------------------ asking
-    async def _ask_all(self, tell: _Told, connection: Connection) -> dict[str, list[Result]]:
+    async def _ask_all(self, tell: Told, connection: Connection) -> dict[str, list[Result]]:
         results: dict[str, list[Result | None]] = {one.name: [None] * len(one.checks) for one in self._chosen}
 
         async def ask(checkpoint: Checkpoint, number: int, work: Awaitable[Result]) -> None:
@@ -206,6 +220,8 @@ class _Run:
         for checkpoint, number, check in sorted(alone, key=lambda one: isinstance(one[2].question, FaultOutcome)):
             if connection.closed.is_set():
                 raise UsageError("whoever asked has gone")
+            if self._enough:
+                break
             before = [one for one in results[checkpoint.name] if one is not None]
             await ask(checkpoint, number, self._alone(checkpoint, check, before, connection))
         return {name: [one for one in found if one is not None] for name, found in results.items()}
@@ -235,7 +251,7 @@ class _Run:
             scene = self._look()
             finding = await self._questions.ask(scene, check.question)
             now = time.monotonic()
-            if finding.verdict is Verdict.PASS or self._is_over(check, finding, scene, began, now):
+            if finding.verdict is Verdict.PASS or self._enough or self._is_over(check, finding, scene, began, now):
                 break
             await asyncio.sleep(_AGAIN_S)  # the next attempt; what it waits for is the answer, not the clock
         took_s = now - began if finding.verdict is Verdict.PASS else None
@@ -248,7 +264,7 @@ class _Run:
             return True
         settled_s = now - max(began, self._moved)
         if finding.stays and not scene.moving:
-            return settled_s >= STAYS_S
+            return settled_s >= self._stays_s
         return not scene.moving and settled_s >= self._patience_s
 
     # ------------------------------------------------------------------ breaking
@@ -296,13 +312,13 @@ class _Run:
     def _latch_of(self, checkpoint: Checkpoint) -> Latch | None:
         """When a checkpoint of a lab that somebody solves passed earlier; what asks something else does not count."""
         record = self._engine.record
-        found = None if record is None or record.mode is Mode.FULL else record.latches.get(checkpoint.name)
+        found = None if record is None or not record.mode.is_somebodys else record.latches.get(checkpoint.name)
         return Latch(found["time_s"]) if found is not None and found["asks"] == _digest(checkpoint) else None
 
     def _latched(self, marks: Sequence[CheckpointMark]) -> tuple[CheckpointMark, ...]:
         """What passed now is written down; what passed earlier and does not now, says so."""
         record = self._engine.record
-        if record is None or record.mode is Mode.FULL:
+        if record is None or not record.mode.is_somebodys:
             return tuple(marks)
         now = time.time()
         new = {
