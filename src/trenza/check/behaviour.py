@@ -82,7 +82,7 @@ def behaviour(state: State) -> Behaviour:
 
 
 def _doing(process: Process) -> Hashable:
-    """What a program does, as far as theory knows: of virtual routers all, where `masters` has the priorities' order."""
+    """What a program does, as far as theory knows: of virtual routers all; `masters` has the priorities' order."""
     said = tuple(replace(router, priority=0) for router in process.vrrp)
     return (process.argv, said or process.digest)
 

@@ -63,14 +63,13 @@ class _Progress:
 
 
 def _lines(result: Data) -> Iterator[str]:
-    mutants = result["mutants"]
+    mutants, whole = result["mutants"], result["whole"]
     yield table(
         ["", tr("RESULT", "RESULTADO"), tr("SHOULD BE", "DEBERÍA SER")],
         [
             *_rows(tr("base", "base"), result["base"], "right", lambda one: "0"),
-            *_rows(tr("with its adds", "con sus adds"), result["checkpoints"], "passed", lambda one: _g(one["max_points"])),
-            [_sign(result["whole"]["passed"]) + tr(" whole", " completo"), _g(result["whole"]["points"]),
-             _g(result["whole"]["max_points"])],
+            *_rows(tr("with its adds", "con sus adds"), result["checkpoints"], "passed", _all_of),
+            [_sign(whole["passed"]) + tr(" whole", " completo"), _g(whole["points"]), _all_of(whole)],
             [_sign(not mutants["survived"]) + tr(" mutants", " mutantes"), _counted(mutants), ""],
         ],
     )  # fmt: skip
@@ -91,10 +90,10 @@ def _lines(result: Data) -> Iterator[str]:
                 f"{one['name']} does not pass with its adds: {one['because']}",
                 f"{one['name']} no se supera con sus adds: {one['because']}",
             )
-    if not result["whole"]["passed"]:
+    if not whole["passed"]:
         yield tr(
-            f"the whole solution does not pass: {result['whole']['because']}",
-            f"la solución completa no se supera: {result['whole']['because']}",
+            f"the whole solution does not pass: {whole['because']}",
+            f"la solución completa no se supera: {whole['because']}",
         )
     for one in mutants["survived"]:
         yield tr(f"no check sees: {one['name']}", f"ninguna comprobación ve: {one['name']}")
@@ -122,6 +121,10 @@ def _counted(mutants: Data) -> str:
         (mutants["left_out"], tr("were left out", "se dejaron fuera")),
     ]
     return ", ".join(f"{count} {words}" for count, words in counts if count) or "0"
+
+
+def _all_of(one: Data) -> str:
+    return _g(one["max_points"])
 
 
 def _sign(right: bool) -> str:

@@ -252,7 +252,7 @@ class Engine:
     def begin_trial(self, request: Request) -> tuple[Aim, ...]:
         """Build the base in a sandbox that nobody works in; the base, and what each checkpoint makes of it.
 
-        Raises UsageError where there is a lab already, LabFileError, MachineError before anything is built, KernelError.
+        Raises UsageError where there is a lab already; LabFileError and MachineError before anything is built.
         """
         if self.record is not None:
             raise UsageError("a lab that somebody works in is not tried out")

@@ -27,7 +27,7 @@ from trenza.keeper.scene import Absent, Scene, look
 from trenza.linux.inside import SandboxNodes
 from trenza.model.checks import Check, FaultOutcome, Fdb, Http, Mtu, PathTaken, Ping, Question, Seen, Tcp
 from trenza.model.lab import Checkpoint, Lab
-from trenza.model.names import NodeName
+from trenza.model.names import Interface, NicName, NodeName
 from trenza.model.state import State
 from trenza.theory import convergence_s
 from trenza.theory.outage import Fate
@@ -40,6 +40,7 @@ PATIENCE_S = 6.0
 """What may still come true (a daemon that elects, a health check) has so long after the last tree has converged."""
 
 _AGAIN_S = 0.1
+_TRACE_AGAIN_S = 1.1
 _LOOK_EVERY_S = 0.2
 _CHANGES = (
     "link",
@@ -145,6 +146,8 @@ class Run:
         self._patience_s = patience_s
         self._stays_s = stays_s
         self._enough = False
+        self._done: set[str] = set()
+        """Checkpoints of which every check has passed."""
         self._scene: Scene | None = None
         self._looked = 0.0
         self._moved = time.monotonic()
@@ -206,18 +209,21 @@ class Run:
 
         async def ask(checkpoint: Checkpoint, number: int, work: Awaitable[Result]) -> None:
             result = await work
-            results[checkpoint.name][number] = result
+            found = results[checkpoint.name]
+            found[number] = result
+            if all(one is not None and one.finding.verdict is Verdict.PASS for one in found):
+                self._done.add(checkpoint.name)
             tell(checkpoint, number + 1, result)
 
         alone: list[tuple[Checkpoint, int, Check]] = []
         async with asyncio.TaskGroup() as group:
             for checkpoint in self._chosen:
                 for number, check in enumerate(checkpoint.checks):
-                    if _is_alone(check.question):
+                    if check.until is not None or _is_alone(check.question):
                         alone.append((checkpoint, number, check))
                     else:
                         group.create_task(ask(checkpoint, number, self._until_true(check)))
-        for checkpoint, number, check in sorted(alone, key=lambda one: isinstance(one[2].question, FaultOutcome)):
+        for checkpoint, number, check in sorted(alone, key=_turn):
             if connection.closed.is_set():
                 raise UsageError("whoever asked has gone")
             if self._enough:
@@ -233,8 +239,12 @@ class Run:
         if not isinstance(check.question, FaultOutcome):
             return await self._until_true(check)
         began_s = time.time()
-        wrong = next((one for one in before if one.finding.verdict is not Verdict.PASS), None)
-        if wrong is not None and not _lasts(wrong, self._chosen):
+        wrong = next(
+            (one for one in before if one.finding.verdict is not Verdict.PASS and not _lasts(one, self._chosen)), None
+        )
+        if check.until in self._done:
+            finding = failed(Said(f"{check.until} has passed", f"{check.until} ya está"))
+        elif wrong is not None:
             title = title_of(wrong.check)
             said = Said(f"not broken before this works: {title.en}", f"no se avería antes de que funcione: {title.es}")
             finding = Finding(Verdict.SKIPPED, said)
@@ -247,25 +257,30 @@ class Run:
     async def _until_true(self, check: Check) -> Result:
         """Ask again and again until it is true, or its time is over."""
         began_s, began = time.time(), time.monotonic()
+        if check.until in self._done:
+            return Result(check, failed(Said(f"{check.until} has passed", f"{check.until} ya está")), began_s, began_s)
         while True:
             scene = self._look()
+            asked = time.monotonic()
             finding = await self._questions.ask(scene, check.question)
-            now = time.monotonic()
-            if finding.verdict is Verdict.PASS or self._enough or self._is_over(check, finding, scene, began, now):
+            if finding.verdict is Verdict.PASS or self._enough or self._is_over(check, finding, began, asked):
                 break
-            await asyncio.sleep(_AGAIN_S)  # the next attempt; what it waits for is the answer, not the clock
-        took_s = now - began if finding.verdict is Verdict.PASS else None
+            await asyncio.sleep(
+                _again_s(check.question)
+            )  # the next attempt; what it waits for is the answer, not the clock
+        took_s = time.monotonic() - began if finding.verdict is Verdict.PASS else None
         return Result(check, finding, began_s, time.time(), took_s, _theory(scene, check.question))
 
-    def _is_over(self, check: Check, finding: Finding, scene: Scene, began: float, now: float) -> bool:
+    def _is_over(self, check: Check, finding: Finding, began: float, asked: float) -> bool:
+        """Whether an attempt that began at `asked` was the last: everything had its time before it."""
+        now, scene = time.monotonic(), self._look()
         if check.within_s is not None:
             return now - began >= check.within_s
-        if now - began >= 2 * convergence_s(scene.observed) + self._patience_s:
-            return True
-        settled_s = now - max(began, self._moved)
         if finding.stays and not scene.moving:
-            return settled_s >= self._stays_s
-        return not scene.moving and settled_s >= self._patience_s
+            return now - max(began, self._moved) >= self._stays_s
+        if asked - began >= 2 * convergence_s(scene.observed) + self._patience_s:
+            return True
+        return not scene.moving and asked - max(began, self._moved) >= self._patience_s
 
     # ------------------------------------------------------------------ breaking
     async def _broken(self, question: FaultOutcome, connection: Connection) -> Finding:
@@ -276,7 +291,7 @@ class Run:
         right = asked = 0
         try:
             async with self._measuring.broken(
-                {"words": question.fault.split(), "probes": probes}, connection
+                {"words": [self._word(word) for word in question.fault.split()], "probes": probes}, connection
             ) as report:
                 for one in () if report is None else report.probes:
                     for problem in _outage_problems(question, one):
@@ -307,6 +322,16 @@ class Run:
         named = {one.rpartition("/")[2]: one for one in self._reference.nodes}
         source = named.get(probe.source, NodeName(probe.source))
         return text.replace(probe.source, scene.counterparts.find_node(source) or probe.source, 1)
+
+    def _word(self, word: str) -> str:
+        """A word of a fault in the student's names: a node, or an interface of one."""
+        counterparts = self._look().counterparts
+        name, dot, nic = word.partition(".")
+        meant = [one for one in self._reference.nodes if name in (one, one.rpartition("/")[2])]
+        if len(meant) != 1:
+            return word
+        interface = counterparts.find_interface(Interface(meant[0], NicName(nic))) if dot else None
+        return str(interface) if interface is not None else (counterparts.find_node(meant[0]) or name) + dot + nic
 
     # ------------------------------------------------------------------ latches
     def _latch_of(self, checkpoint: Checkpoint) -> Latch | None:
@@ -350,13 +375,28 @@ def _digest(checkpoint: Checkpoint) -> str:
 
 def _is_alone(question: Question) -> bool:
     """Whether other questions would disturb it, or it them."""
-    if isinstance(question, FaultOutcome):
-        return True
-    return (isinstance(question, Seen) and question.never) or (isinstance(question, Fdb) and _is_exact(question))
+    match question:
+        case FaultOutcome():
+            return True
+        case Seen(never=never):
+            return never
+        case Fdb(count=count, only=only, lacks=lacks):
+            return count is not None or only or bool(lacks)
+        case Http(served_by=served_by):
+            return any(share is not None for share in served_by.values())
+        case _:
+            return False
 
 
-def _is_exact(question: Fdb) -> bool:
-    return question.count is not None or question.only or bool(question.lacks)
+def _again_s(question: Question) -> float:
+    """How soon an attempt may follow another: a router tells one asker of expired packets once a second."""
+    return _TRACE_AGAIN_S if isinstance(question, PathTaken) else _AGAIN_S
+
+
+def _turn(one: tuple[Checkpoint, int, Check]) -> tuple[bool, bool]:
+    """What breaks something comes after what looks, and last what may be true no longer."""
+    check = one[2]
+    return check.until is not None, isinstance(check.question, FaultOutcome)
 
 
 def _lasts(result: Result, chosen: Sequence[Checkpoint]) -> bool:

@@ -357,7 +357,11 @@ class Questions:
             root = (scene.interface(question.root),)
         elif question.root is not None:
             node = scene.node(question.root)
-            root = tuple(one.interface for one in scene.measured.bridges if one.interface.node == node)
+            root = _bridges(scene, node)
+        members = {
+            scene.say(one): (scene.interface(one),) if isinstance(one, Interface) else _bridges(scene, scene.node(one))
+            for one in question.members
+        }
         blocked = question.blocked
         if isinstance(blocked, tuple):
             blocked = tuple(scene.interface(port) for port in blocked)
@@ -370,7 +374,7 @@ class Questions:
             ]
         return judge.spanning_tree(
             scene.measured.bridges, scene.measured.ports, root=root, blocked=blocked, differences=told,
-            like_theory=question.like_theory,
+            like_theory=question.like_theory, members=members,
         )  # fmt: skip
 
     async def _fdb(self, scene: Scene, question: Fdb) -> Finding:
@@ -691,6 +695,10 @@ def _refused(scene: Scene, finding: Finding, to: IpAddress, port: int) -> Findin
     who = str(owners[0].node) if owners else str(to)
     because = Said(f"nobody listens on port {port} of {who}", f"nadie escucha en el puerto {port} de {who}")
     return failed(finding.said, credit=finding.credit, because=because, **finding.evidence)
+
+
+def _bridges(scene: Scene, node: NodeName) -> tuple[Interface, ...]:
+    return tuple(one.interface for one in scene.measured.bridges if one.interface.node == node)
 
 
 def _between(frame: Frame, source: frozenset[Mac] | None, target: frozenset[Mac] | None) -> bool:
