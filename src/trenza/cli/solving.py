@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,7 +16,6 @@ Data = Mapping[str, Any]
 
 def run_solve(lab_file: LabFile, *, profile: str | None, sample: int | None, seed: int | None, form: str) -> int:
     """Try the lab out in a sandbox of its own; 1 if it is not what it should be."""
-    name = f".solve-{lab_file.find_name() or 'lab'}-{os.getpid()}"  # a dot: no lab that anybody can name
     request = {
         "source": base64.b64encode(lab_file.source).decode(),
         "file": lab_file.file,
@@ -30,7 +28,7 @@ def run_solve(lab_file: LabFile, *, profile: str | None, sample: int | None, see
     }
     progress = _Progress()
     try:
-        result = solve(name, request, lab_file.directory, progress)
+        result = solve(lab_file.find_name() or "lab", request, lab_file.directory, progress)
     finally:
         progress.end()
     if form == "json":

@@ -94,8 +94,9 @@ def test_an_address_of_another_subnet_takes_the_routes_through_it_along() -> Non
 
 
 def test_theory_says_which_mutants_are_right() -> None:
+    no_ipv6 = "net.ipv6.conf.all.forwarding 1 → 0"
     for name, right in {
-        "routed": {"sysctl host1 net.ipv6.conf.all.forwarding 1 → 0", "sysctl host2 net.ipv6.conf.all.forwarding 1 → 0"},
+        "routed": {f"sysctl host1 {no_ipv6}", f"sysctl host2 {no_ipv6}"},
         "balanced-web": {
             "service vm1/bal1 keepalived priority 150 → 254", "service vm2/bal2 keepalived priority 100 → 1",
         },
@@ -133,7 +134,8 @@ def test_a_daemons_values_are_changed_in_its_config() -> None:
 
 
 def test_only_what_the_solution_changed_of_the_base_is_changed() -> None:
-    names = set(bred_of("""
+    names = set(
+        bred_of("""
 lab: x
 hosts:
   h1: {nics: {eth0: {to: h2.eth0, ip: 10.0.0.1/24}}, bridges: {br0: {ip: 10.9.0.1/24}}}
@@ -141,7 +143,8 @@ hosts:
 checkpoints:
   - name: a
     adds: {hosts: {h1: {bridges: {br0: {stp: {priority: 4096}}}}, h2: {nics: {eth0: {ip: 10.0.0.2/24}}}}}
-"""))
+""")
+    )
     assert names == {
         "address h2.eth0 10.0.0.2/24 removed",
         "address h2.eth0 10.0.0.2/24 → 10.0.1.2/24",
