@@ -595,6 +595,7 @@ WORDS: dict[str, str] = {
     "a place": "un lugar",
     "traffic": "tráfico",
     "path": "camino",
+    "share": "parte",
     "stp check": "comprobación de stp",
     "fdb check": "comprobación de fdb",
     "route check": "comprobación de ruta",

@@ -88,6 +88,7 @@ NODE_NIC = Form("NODE.NIC", _nic)
 NODE_OR_NIC = Form("a node or NODE.NIC", lambda scalar: _nic(scalar) if "." in scalar.text else _name(scalar))
 URL = Form("an http:// address", _url, {"type": "string", "examples": ["http://172.16.1.254:8000/"]})
 PATTERN = Form("a pattern", _pattern)
+BLOCKED = Form("a number or NODE.NIC", _blocked, {"type": ["integer", "string"]})
 SHARE = forms.number(0, 1)
 _PORT = forms.whole(1, 65535)
 _THEORY = forms.choice("theory")
@@ -98,7 +99,7 @@ _COUNT = Option("count", forms.whole(1, 1000), "How many echoes. Without it 10."
 
 PING = record(
     "ping", "Echoes get there and back; of some lost ones the rest counts.", _FROM, _TO, _COUNT,
-    Option("size", forms.whole(28, 65535), "Bytes of the whole IP packet."),
+    Option("size", forms.whole(40, 65535), "Bytes of the whole IP packet."),
 )  # fmt: skip
 NO_PING = record(
     "no_ping", "No echo gets there and back, though both ends live and the target has the address.", _FROM, _TO, _COUNT
@@ -111,7 +112,11 @@ PING_ALL = record(
 PATH = record(
     "path", "The hops that packets take.", _FROM, _TO,
     Option("hops", Many(SPOT), "As traceroute shows them, the target the last. A node stands for any address of it."),
-    Option("record_route", Many(SPOT), "As `ping -R` shows them there and back (RFC 791), the asker's own first."),
+    Option("record_route", Many(SPOT), "As `ping -R` shows them there and back (RFC 791), the asker first and last."),
+)  # fmt: skip
+SERVED = record(
+    "share", "How much a server answers.",
+    Option("share", SHARE, "Its share of the requests; without it any but none."), scalar="share",
 )  # fmt: skip
 HTTP = record(
     "http", "A page is answered over HTTP.", _FROM,
@@ -119,7 +124,7 @@ HTTP = record(
     Option("status", forms.whole(100, 599), "Without it 200."),
     Option("body", PATTERN, "A pattern that the page contains."),
     Option(
-        "served_by", Table(NODE_NAME, SHARE, listable=True),
+        "served_by", Table(NODE_NAME, SERVED, listable=True),
         "Who served it, seen at their own interfaces: nodes, perhaps with their shares of the requests.",
     ),
     Option("requests", forms.whole(1, 1000), "How many. Without it 1; with `served_by` 12 for each of its nodes."),
@@ -151,8 +156,8 @@ MTU = record(
 STP = record(
     "stp check", "A spanning tree that has converged.",
     Option("root", NODE_OR_NIC, "The root bridge: its node, or NODE.BRIDGE."),
-    Option("blocked", Many(Form("a number or NODE.NIC", _blocked, {"type": ["integer", "string"]}), single=True), "How many ports block, or which."),
     Option("members", Many(NODE_OR_NIC), "Whose bridges take part, all in one tree: nodes, or NODE.BRIDGE."),
+    Option("blocked", Many(BLOCKED, single=True), "How many ports block, or which."),
     Option("like", _THEORY, "`theory`: all roots, roles and states as 802.1D says for what is configured."),
 )  # fmt: skip
 _TRAFFIC = (
@@ -270,6 +275,6 @@ CHECK = record(
 CHECK_KINDS = tuple(name for name, option in CHECK.options.items() if option.group == "kind")
 
 CHECK_RECORDS: tuple[Record, ...] = (
-    CHECK, PING, NO_PING, PING_ALL, PATH, HTTP, TCP, DNS, DHCP, MTU, STP, FDB, ARP, ROUTE, SEEN, NOT_SEEN, TRAFFIC,
+    CHECK, PING, NO_PING, PING_ALL, PATH, HTTP, SERVED, TCP, DNS, DHCP, MTU, STP, FDB, ARP, ROUTE, SEEN, NOT_SEEN, TRAFFIC,
     OWNER, NETNS, NO_IP, SERVICE_CHECK, FAULT, MEANWHILE, RUN,
 )  # fmt: skip

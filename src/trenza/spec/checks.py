@@ -189,10 +189,10 @@ class Asking:
             to: Spot = ip_address(host)
         except ValueError:
             to = self._resolve(host, at)
-        served_by: dict[NodeName, float | None] = {}
-        for name, given in asked.scalars("served_by").items():
-            share = given.value if isinstance(given.value, int | float) else None
-            served_by[self._node_named(name, given.at)] = share
+        served_by = {
+            self._node_named(name, served.at): served.number("share")
+            for name, served in asked.table("served_by").items()
+        }
         tolerance = asked.number("tolerance")
         return Http(
             source=self._node(asked, "from"),

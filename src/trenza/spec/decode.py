@@ -199,7 +199,6 @@ class Decoder:
         if (slip := slip_in_place_of(kind, tree, at)) is not None:
             slip.say(self.report)
             return None
-        names_only = kind.listable and isinstance(kind.of, Form) and isinstance(tree, Sequence)
         tree = written_out(kind, tree)
         if isinstance(tree, Scalar) and tree.is_null:
             return None
@@ -220,9 +219,6 @@ class Decoder:
                 self._given(kind.kind_of(name), entry.value, entry.key)  # for what else is wrong
                 continue
             below = kind.kind_of(name)
-            if names_only:
-                values[name] = Given(None, entry.key)
-                continue
             if below is SERVICE and not self._is_service(name, entry):
                 continue
             given = self._given(below, entry.value, entry.key)

@@ -228,6 +228,9 @@ def read_http(data: bytes) -> None:
             pass
 
 
+OFFER = bytes.fromhex("350102330400000e10ff")
+DNS_ANSWER = bytes.fromhex("123481800001000100000000037765620000010001c00c000100010000000100040a000050")
+
 READERS: dict[str, tuple[Callable[[bytes], object], tuple[bytes, ...]]] = {
     "route": (recorded_route, (RECORD_ROUTE_OPTION,)),
     "reply": (lambda data: (read_echo_reply(4, data), read_echo_reply(6, data)),
@@ -237,10 +240,9 @@ READERS: dict[str, tuple[Callable[[bytes], object], tuple[bytes, ...]]] = {
                bytes((2, 0, 0, 0, 0, 0, 0, 0)) + ipv6(echo_request(6, 1, 2, NONCE)))),
     "claim": (read_claim, (who_has(ROUTER, MAC, None), who_has(IPv6Address("fd00::1"), MAC, IPv6Address("fd00::2")))),
     "udp": (lambda data: read_udp(data, 67), (udp_broadcast(MAC, 68, 67, discover_message(TRANSACTION, MAC)),)),
-    "dhcp": (lambda data: read_offer(data, TRANSACTION, MAC, ROUTER), (offered(bytes.fromhex("350102330400000e10ff")),)),
+    "dhcp": (lambda data: read_offer(data, TRANSACTION, MAC, ROUTER), (offered(OFFER),)),
     "http": (read_http, tuple(ANSWERS)),
-    "dns": (read_message, (question("web.lab", "A").to_wire(), bytes.fromhex("1234818000010001000000000377656200000100 01"
-            "c00c00010001000000010004 0a000050"))),
+    "dns": (read_message, (question("web.lab", "A").to_wire(), DNS_ANSWER)),
 }  # fmt: skip
 
 
