@@ -229,14 +229,17 @@ class _Trial:
         return await self._find_failing(loud, self._patience_s(mutant.state))
 
     async def _return(self, mutant: Mutant) -> None:
-        """The solution again, and all its points."""
-        await self._solving.become(self._whole)
-        quiet = [replace(one, checks=_quiet(_lasting(one.checks))) for one in self._lab.checkpoints]
-        wrong = await self._find_failing(quiet, RETURN_S)
-        if wrong is not None:
-            raise TrenzaError(
-                f"after {mutant.name!r} was mended, the solution does not earn its points again: {self._because(wrong)}"
-            )
+        """The solution again, and all its points: by the difference, else by way of the base, which forgets more."""
+        said = ""
+        for way in ((self._whole,), (self._aims[0], self._whole)):
+            for aim in way:
+                await self._solving.become(aim)
+            quiet = [replace(one, checks=_quiet(_lasting(one.checks))) for one in self._lab.checkpoints]
+            wrong = await self._find_failing(quiet, RETURN_S)
+            if wrong is None:
+                return
+            said = self._because(wrong)
+        raise TrenzaError(f"after {mutant.name!r} was mended, the solution does not earn its points again: {said}")
 
     async def _find_failing(self, chosen: Sequence[Checkpoint], patience_s: float) -> Result | None:
         run = self._solving.run(self._questions, self._lab, chosen, patience_s)
