@@ -17,7 +17,6 @@ from trenza.check.marks import CheckpointMark, Latch, Result, mark, taken_as_pas
 from trenza.check.telling import Report, finding_data, report_data, title_of
 from trenza.check.verdict import NOTHING, Finding, Said, Verdict, cannot_tell, failed, passed, same
 from trenza.engine.engine import Engine
-from trenza.engine.record import Mode
 from trenza.errors import TrenzaError, UsageError
 from trenza.fault.outage import ProbeOutage
 from trenza.fault.probes import parse_probe
@@ -29,7 +28,7 @@ from trenza.linux.inside import SandboxNodes
 from trenza.model.checks import Check, FaultOutcome, Fdb, Http, Mtu, PathTaken, Ping, PingAll, Question, Seen, Tcp
 from trenza.model.event import Event
 from trenza.model.lab import Checkpoint, Lab
-from trenza.model.names import NodeName
+from trenza.model.names import Interface, NicName, NodeName
 from trenza.model.state import State
 from trenza.theory import convergence_s
 from trenza.theory.outage import Fate
@@ -62,7 +61,7 @@ _CHANGES = (
     "vrrp",
 )
 _WATCH_AT_LEAST_S = 5.0
-_Told = Callable[[Checkpoint, int, Result], None]
+Told = Callable[[Checkpoint, int, Result], None]
 
 
 class Checking:
@@ -101,14 +100,14 @@ class Checking:
                 if not message.get("watch") or not await self._changed(connection):
                     return
 
-    def _run(self, message: Message) -> _Run:
+    def _run(self, message: Message) -> Run:
         hidden = message.get("hidden")
         lab, reference = self._engine.reference(
             None if hidden is None else (base64.b64decode(hidden), message.get("hidden_file") or "hidden.yaml")
         )
         chosen = _chosen(lab, message.get("checkpoint"))
         given = self._given(message.get("map") or {}, reference)
-        return _Run(
+        return Run(
             self._engine, self._questions, self._measuring, lab, reference, chosen, given,
             message.get("language") or "en", message.get("patience_s") or PATIENCE_S, bool(message.get("record")),
             self.lost,
@@ -140,7 +139,7 @@ class Checking:
             waiting.cancel()
 
 
-class _Run:
+class Run:
     """One run over the chosen checkpoints."""
 
     def __init__(
@@ -156,6 +155,7 @@ class _Run:
         patience_s: float,
         record: bool,
         lost: Callable[[], Said],
+        stays_s: float = STAYS_S,
     ) -> None:
         self._engine = engine
         self._questions = questions
@@ -168,6 +168,8 @@ class _Run:
         self._patience_s = patience_s
         self._record = record
         self._lost = lost
+        self._stays_s = stays_s
+        self._enough = False
         self._done: set[str] = set()
         """Checkpoints of which every check has passed."""
         self._scene: Scene | None = None
@@ -190,17 +192,29 @@ class _Run:
                 }
             )
 
-        results = await self._ask_all(tell, connection)
-        marks = taken_as_passed(
-            [
-                mark(checkpoint, results[checkpoint.name], self._latch_of(checkpoint))
-                for checkpoint in self._chosen
-            ]
-        )  # fmt: skip
-        marks = self._latched(marks)
+        marks = self._latched(await self.marks(tell, connection))
         scene = self._look(fresh=True)
         report = Report(self._lab.name, marks, tuple(scene.counterparts.changed()), began_s, time.monotonic() - began)
         return report_data(report, self._language)
+
+    async def marks(self, tell: Told, connection: Connection) -> tuple[CheckpointMark, ...]:
+        """Ask everything; what each checkpoint earns."""
+        results = await self._ask_all(tell, connection)
+        return taken_as_passed(
+            [mark(checkpoint, results[checkpoint.name], self._latch_of(checkpoint)) for checkpoint in self._chosen]
+        )
+
+    async def find_failing(self, counts: Callable[[Checkpoint, Check], bool], connection: Connection) -> Result | None:
+        """The first check found that counts and does not pass; the others are not waited for then."""
+        failing: list[Result] = []
+
+        def tell(checkpoint: Checkpoint, number: int, result: Result) -> None:
+            if result.finding.verdict is not Verdict.PASS and counts(checkpoint, result.check) and not self._enough:
+                failing.append(result)
+                self._enough = True
+
+        await self._ask_all(tell, connection)
+        return failing[0] if failing else None
 
     # ------------------------------------------------------------------ looking
     def _look(self, *, fresh: bool = False) -> Scene:
@@ -214,7 +228,7 @@ class _Run:
         return self._scene
 
     # ------------------------------------------------------------------ asking
-    async def _ask_all(self, tell: _Told, connection: Connection) -> dict[str, list[Result]]:
+    async def _ask_all(self, tell: Told, connection: Connection) -> dict[str, list[Result]]:
         results: dict[str, list[Result | None]] = {one.name: [None] * len(one.checks) for one in self._chosen}
 
         async def ask(checkpoint: Checkpoint, number: int, work: Awaitable[Result]) -> None:
@@ -236,6 +250,8 @@ class _Run:
         for checkpoint, number, check in sorted(alone, key=_turn):
             if connection.closed.is_set():
                 raise UsageError("whoever asked has gone")
+            if self._enough:
+                break
             before = [one for one in results[checkpoint.name] if one is not None]
             await ask(checkpoint, number, self._alone(checkpoint, check, before, connection))
         return {name: [one for one in found if one is not None] for name, found in results.items()}
@@ -248,8 +264,12 @@ class _Run:
             return await self._until_true(check)
         began_s = time.time()
         still = [one for one in before if not isinstance(one.check.question, FaultOutcome)]
-        wrong = next((one for one in still if one.finding.verdict is not Verdict.PASS), None)
-        if wrong is not None and not _lasts(wrong, self._chosen):
+        wrong = next(
+            (one for one in still if one.finding.verdict is not Verdict.PASS and not _lasts(one, self._chosen)), None
+        )
+        if check.until in self._done:
+            finding = failed(Said(f"{check.until} has passed", f"{check.until} ya está"))
+        elif wrong is not None:
             title = title_of(wrong.check)
             said = Said(f"not broken before this works: {title.en}", f"no se avería antes de que funcione: {title.es}")
             finding = Finding(Verdict.SKIPPED, said)
@@ -276,7 +296,7 @@ class _Run:
             flaps = self._lost() if finding.verdict is Verdict.PASS and _is_traffic(check.question) else NOTHING
             if flaps:
                 finding = failed(finding.said, because=flaps, **finding.evidence)
-            if finding.verdict is Verdict.PASS or self._is_over(check, finding, began, asked):
+            if finding.verdict is Verdict.PASS or self._enough or self._is_over(check, finding, began, asked):
                 break
             await asyncio.sleep(
                 _again_s(check.question)
@@ -290,7 +310,7 @@ class _Run:
         if check.within_s is not None:
             return now - began >= check.within_s
         if finding.stays and not scene.moving:
-            return now - max(began, self._moved) >= STAYS_S
+            return now - max(began, self._moved) >= self._stays_s
         if asked - began >= 2 * convergence_s(scene.observed) + self._patience_s:
             return True
         return not scene.moving and asked - max(began, self._moved) >= self._patience_s
@@ -304,7 +324,7 @@ class _Run:
         right = asked = 0
         try:
             async with self._measuring.broken(
-                {"words": question.fault.split(), "probes": probes}, connection
+                {"words": [self._word(word) for word in question.fault.split()], "probes": probes}, connection
             ) as report:
                 for one in () if report is None else report.probes:
                     for problem in _outage_problems(question, one):
@@ -336,17 +356,27 @@ class _Run:
         source = named.get(probe.source, NodeName(probe.source))
         return text.replace(probe.source, scene.counterparts.find_node(source) or probe.source, 1)
 
+    def _word(self, word: str) -> str:
+        """A word of a fault in the student's names: a node, or an interface of one."""
+        counterparts = self._look().counterparts
+        name, dot, nic = word.partition(".")
+        meant = [one for one in self._reference.nodes if name in (one, one.rpartition("/")[2])]
+        if len(meant) != 1:
+            return word
+        interface = counterparts.find_interface(Interface(meant[0], NicName(nic))) if dot else None
+        return str(interface) if interface is not None else (counterparts.find_node(meant[0]) or name) + dot + nic
+
     # ------------------------------------------------------------------ latches
     def _latch_of(self, checkpoint: Checkpoint) -> Latch | None:
         """When a checkpoint of a lab that somebody solves passed earlier; what asks something else does not count."""
         record = self._engine.record
-        found = None if record is None or record.mode is Mode.FULL else record.latches.get(checkpoint.name)
+        found = None if record is None or not record.mode.is_somebodys else record.latches.get(checkpoint.name)
         return Latch(found["time_s"]) if found is not None and found["asks"] == _digest(checkpoint) else None
 
     def _latched(self, marks: Sequence[CheckpointMark]) -> tuple[CheckpointMark, ...]:
         """What passed now is written down; what passed earlier and does not now, says so."""
         record = self._engine.record
-        if record is None or record.mode is Mode.FULL:
+        if record is None or not record.mode.is_somebodys:
             return tuple(marks)
         now = time.time()
         new = {
