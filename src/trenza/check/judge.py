@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from trenza.check.verdict import Finding, Said, cannot_tell, failed, passed, same
@@ -107,8 +108,9 @@ def spanning_tree(
     blocked: int | Sequence[Interface] | None,
     differences: Sequence[str],
     like_theory: bool,
+    members: Mapping[str, Collection[Interface]] = MappingProxyType({}),
 ) -> Finding:
-    """A spanning tree as the kernel has it: who is root, what blocks, and in what it is not as theory says."""
+    """A spanning tree as the kernel has it: its root, what blocks, who takes part, in what it is not as theory says."""
     speaking = [bridge for bridge in bridges if bridge.stp]
     at = {bridge.interface for bridge in speaking}
     own = [port for port in ports if Interface(port.interface.node, port.bridge) in at]
@@ -130,6 +132,19 @@ def spanning_tree(
         named = " ".join(map(str, moving[:MAX_SHOWN]))
         wrong.append(Said(f"still converging: {named}", f"aún convergiendo: {named}"))
     asked = right = 0
+    if members:
+        asked += 1
+        trees = [{one.root_id for one in speaking if one.interface in any_of} for any_of in members.values()]
+        alone = [who for who, roots_of in zip(members, trees, strict=True) if not roots_of]
+        if alone:
+            who = " ".join(alone)
+            wrong.append(Said(f"{who} takes no part in STP", f"{who} no participa en STP"))
+        elif set.intersection(*trees):
+            right += 1
+        else:
+            wrong.append(
+                Said(f"they have several roots: {' '.join(roots)}", f"tienen varias raíces: {' '.join(roots)}")
+            )
     if root is not None:
         asked += 1
         ids = {bridge.bridge_id for bridge in speaking if bridge.interface in root}

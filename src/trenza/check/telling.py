@@ -170,6 +170,9 @@ def _stp_title(question: Stp) -> Said:
     if question.blocked is not None:
         count = question.blocked if isinstance(question.blocked, int) else " ".join(map(_name, question.blocked))
         parts.append((f"blocked {count}", f"bloqueados {count}"))
+    if question.members:
+        members = " ".join(map(_name, question.members))
+        parts.append((f"{members} take part", f"participan {members}"))
     if question.like_theory:
         parts.append(("as theory says", "como dice la teoría"))
     return Said("stp: " + ", ".join(en for en, _ in parts), "stp: " + ", ".join(es for _, es in parts))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trenza.cli.arguments import add_format, add_lab_file
 from trenza.cli.speech import language, note, put, put_json, table, tr
-from trenza.client.labfiles import check_name, get_lab_file, shipped_labs
-from trenza.errors import LabFileError, Problem, Severity, UsageError
+from trenza.client.labfiles import LabFile, check_name, get_lab_file, shipped_labs
+from trenza.errors import LabFileError, MachineError, Problem, Severity, UsageError
 
 if TYPE_CHECKING:
     from trenza.model.lab import Lab
@@ -32,6 +33,10 @@ hosts:
 def configure_lint(parser: argparse.ArgumentParser) -> None:
     add_lab_file(parser)
     parser.add_argument("--strict", action="store_true", help="fail on warnings too")
+    parser.add_argument("--solve", action="store_true", help="build it, and see that its checks tell right from wrong")
+    parser.add_argument("--profile", metavar="P", help="with --solve: a named set of the lab's parameters")
+    parser.add_argument("--sample", metavar="N", type=int, help="with --solve: only so many wrong solutions")
+    parser.add_argument("--seed", metavar="S", type=int, help="with --sample: which ones")
     add_format(parser)
 
 
@@ -41,6 +46,12 @@ def run_lint(arguments: argparse.Namespace) -> int:
     from trenza.spec.seeding import limits_of
 
     lab_file = get_lab_file(arguments.lab)
+    if arguments.solve:
+        from trenza.cli.solving import run_solve
+
+        return run_solve(
+            lab_file, profile=arguments.profile, sample=arguments.sample, seed=arguments.seed, form=arguments.format
+        )
     problems: dict[Problem, None] = {}
     full = _problems(lab_file.source, lab_file.shown(), Choices(), problems)
     if full is not None:
@@ -53,6 +64,7 @@ def run_lint(arguments: argparse.Namespace) -> int:
             errors_only: dict[Problem, None] = {}
             _problems(lab_file.source, lab_file.shown(), way, errors_only)
             problems.update({one: None for one in errors_only if one.severity is Severity.ERROR})
+        problems.update(dict.fromkeys(_misread(full, lab_file)))
     found = sorted(problems, key=lambda one: (one.line, one.column))
     if arguments.format == "json":
         put_json("lint", {"problems": [{name: getattr(one, name) for name in Problem.__slots__} for one in found]})
@@ -78,6 +90,38 @@ def _problems(source: bytes, file: str, choices: Choices, problems: dict[Problem
         return None
     problems.update(dict.fromkeys(reading.problems))
     return reading.lab
+
+
+MISREAD = "E080"
+"""A check says something in words of another command (a capture filter, a fault, a probe) that mean nothing there."""
+
+
+def _misread(lab: Lab, lab_file: LabFile) -> Iterator[Problem]:
+    """What only tcpdump, and the words of faults and probes, know of a lab's checks."""
+    from trenza.check.phrases import Misread, filters, misread
+    from trenza.check.telling import title_of
+    from trenza.linux.capture_filter import compiled
+    from trenza.plan.wanted import wanted_state
+
+    sources = {file.source for node in lab.nodes for file in node.files if file.source is not None}
+    reference = wanted_state(lab, dict.fromkeys(sources, b""))  # what files hold says nothing about names
+    found = list(misread(lab, reference))
+    try:
+        for check, expression in filters(lab):
+            try:
+                compiled(expression)
+            except UsageError as error:
+                found.append(Misread(check, expression, error))
+    except MachineError as error:
+        note(error.message)
+    lines = lab_file.source.decode(errors="replace").splitlines()
+    for one in found:
+        line = next((number for number, text in enumerate(lines, 1) if one.phrase in text), 1)
+        column = max(lines[line - 1].find(one.phrase), 0) + 1
+        yield Problem(
+            Severity.ERROR, MISREAD, f"{title_of(one.check).in_language(language())}: {one.error.message}",
+            lab_file.shown(), line, column, length=len(one.phrase), excerpt=lines[line - 1], hint=one.error.hint,
+        )  # fmt: skip
 
 
 # ---------------------------------------------------------------- labs, new, schema

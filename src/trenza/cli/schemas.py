@@ -238,6 +238,8 @@ _SHOWN = {
     "faults": _array(_FAULT),
 }
 
+_EARNED = {"name": _TEXT, "points": _NUMBER, "max_points": _NUMBER}
+
 SCHEMAS: dict[str, dict[str, Any]] = {
     "show": _answer("show", _SHOWN, lab=_TEXT, mode={"enum": ["full", "start", "until"]}, file=_TEXT),
     "up": _answer(
@@ -364,6 +366,23 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         findings=_array(_object(path=_TEXT, change={"enum": ["altered", "missing", "added", "unreadable", "mark"]})),
         digest=_TEXT,
         students=_INTEGER,
+    ),
+    "solve": _answer(
+        "solve",
+        lab=_TEXT,
+        base=_array(_object(**_EARNED, right={"type": "boolean"}, true=_TEXTS)),
+        checkpoints=_array(_object(**_EARNED, passed={"type": "boolean"}, because=_TEXT)),
+        whole=_object(points=_NUMBER, max_points=_NUMBER, passed={"type": "boolean"}, because=_TEXT),
+        mutants=_object(
+            killed=_array(_object(name=_TEXT, by=_TEXT)),
+            equal=_TEXTS,
+            listed=_array(_object(name=_TEXT, reason=_TEXT)),
+            survived=_array(_object(name=_TEXT, theory=_TEXT)),
+            left_out=_INTEGER,
+        ),
+        unused=_TEXTS,
+        passed={"type": "boolean"},
+        seconds=_NUMBER,
     ),
     "lint": _answer("lint", problems=_array(_PROBLEM)),
     "history": _answer("history", lines=_array(_object(time=_NUMBER, node=_TEXT, status=_INTEGER, line=_TEXT))),

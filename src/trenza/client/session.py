@@ -20,6 +20,8 @@ from trenza.wire import Channel, Message
 SOCKET_NAME = "keeper.socket"
 MAKING = "making"
 """A file in the directory of a lab that has not committed yet."""
+TRIALS = ".solve-"
+"""How the names of sandboxes begin in which labs are tried out: no lab that runs has, or is listed by, such a name."""
 _KEPT_FILES = ("commands", "lock", "root", MAKING)
 ANSWER_DEADLINE_S = 600.0
 REQUIRED_PROGRAMS = {"/usr/bin/catatonit": "catatonit"}
@@ -317,6 +319,34 @@ def _make(
         if isinstance(error, OSError):
             raise SandboxError(f"cannot make {lab}: {_words(error)}") from error
         raise
+
+
+def solve(lab: str, request: Mapping[str, Any], lab_directory: str, listener: Listener = lambda _: None) -> Message:
+    """Have a lab tested in a sandbox that never becomes a lab: it ends with this call, or with the calling process."""
+    _discard_abandoned_trials()
+    lab = f"{TRIALS}{lab}-{os.getpid()}"
+    with sandbox.working_on(lab) as directory, _lab_descriptors(lab_directory) as descriptors:
+        request = {**request, "verb": "solve"}
+        try:
+            result, lease = _make(lab, directory, request, descriptors, listener, sandbox.Limits(), keep=False)
+            lease.abandon()
+            return result
+        finally:
+            sandbox.end(lab)
+            sandbox.discard(directory)
+            shutil.rmtree(sandbox.history_directory(lab), ignore_errors=True)
+
+
+def _discard_abandoned_trials() -> None:
+    """Remove the directories of trials whose command was killed; their sandboxes ended with it."""
+    for entry in list(sandbox.runtime_directory().glob(f"{TRIALS}*")):
+        try:
+            with sandbox.working_on(entry.name, deadline_s=0.1) as directory:
+                sandbox.end(entry.name)
+                sandbox.discard(directory)
+                shutil.rmtree(sandbox.history_directory(entry.name), ignore_errors=True)
+        except SandboxError:
+            continue  # somebody's trial goes on there
 
 
 def _words(error: OSError) -> str:

@@ -7,7 +7,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -80,6 +80,14 @@ class Outcome:
     fresh: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What a lab on trial is to become: a lab as read, and a state, which need not be what that lab wants."""
+
+    lab: Lab
+    state: State
+
+
 class Engine:
     """One lab on one kernel. `fetch` reads a file that lies below the lab's directory."""
 
@@ -106,6 +114,7 @@ class Engine:
         self._parsed: tuple[str, Lab, tuple[Problem, ...]] | None = None
         self._reading: tuple[str, Lab, State, tuple[Problem, ...]] | None = None
         self._reference: tuple[str, Lab, State] | None = None
+        self._aim: Aim | None = None
         if self.record is not None:
             self._read(self.record)
 
@@ -120,7 +129,7 @@ class Engine:
             parameters=record.parameters,
             variants=tuple(record.variants),
             until=record.until,
-            start=record.mode is Mode.START,
+            start=record.mode in (Mode.START, Mode.TRIAL),
         )
         asked = repr((record.source, choices, record.language))
         if self._parsed is None or self._parsed[0] != asked:
@@ -139,12 +148,12 @@ class Engine:
     @property
     def lab(self) -> Lab:
         """The lab as last read."""
-        return self._current()[0]
+        return self._current()[0] if self._aim is None else self._aim.lab
 
     @property
     def declared(self) -> State:
         """What the file wants, and the containers that were launched by hand."""
-        return self._with_launched(self._current()[1])
+        return self._with_launched(self._current()[1]) if self._aim is None else self._aim.state
 
     @property
     def wanted(self) -> State:
@@ -248,6 +257,32 @@ class Engine:
         if record is None:
             raise UsageError("nothing was built yet")
         return read_check(record.source, record.shown, _whole(record), (text.encode(), "check"), record.language)
+
+    # ------------------------------------------------------------------ trials
+    def begin_trial(self, request: Request) -> tuple[Aim, ...]:
+        """Build the base in a sandbox that nobody works in; the base, and what each checkpoint makes of it.
+
+        Raises UsageError where there is a lab already; LabFileError and MachineError before anything is built.
+        """
+        if self.record is not None:
+            raise UsageError("a lab that somebody works in is not tried out")
+        whole = self._record_for(replace(request, mode=Mode.FULL))
+        lab, wanted, _ = self._read(whole)
+        self._require(wanted)
+        steps = [self._record_for(replace(request, mode=Mode.START))]
+        steps += [replace(whole, mode=Mode.UNTIL, until=checkpoint.name) for checkpoint in lab.checkpoints]
+        aims = tuple(Aim(*self._read(step)[:2]) for step in steps)
+        self.up(replace(request, mode=Mode.TRIAL), lambda *_: None)
+        return aims
+
+    def become(self, aim: Aim) -> Plan:
+        """Make the lab as it is told, whatever the file says. Raises UsageError unless it is on trial, KernelError."""
+        if self.record is None or self.record.mode is not Mode.TRIAL:
+            raise UsageError("only a lab on trial becomes what it is told")
+        self._aim = aim
+        plan, _ = self._plan(Mode.FULL, aim.state)
+        self.perform(plan)
+        return plan
 
     def latch(self, checkpoints: Mapping[str, Mapping[str, Any]]) -> None:
         """Write down checkpoints that passed, before anybody is told."""
@@ -574,6 +609,8 @@ def _how(record: Record) -> str:
             return "with --start"
         case Mode.UNTIL:
             return f"with --until {record.until}"
+        case Mode.TRIAL:
+            return "to be tried out"
 
 
 def _whole(record: Record) -> Choices:

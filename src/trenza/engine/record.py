@@ -13,11 +13,20 @@ from trenza.errors import KeeperError
 
 
 class Mode(StrEnum):
-    """FULL labs are as the file says, everything extra goes; in START and UNTIL labs the person's work is hers."""
+    """FULL labs are as the file says, everything extra goes; in START and UNTIL labs the person's work is hers.
+
+    TRIAL ones are nobody's: they begin like START ones and become what they are told (`Engine.become`).
+    """
 
     FULL = "full"
     START = "start"
     UNTIL = "until"
+    TRIAL = "trial"
+
+    @property
+    def is_somebodys(self) -> bool:
+        """Whether somebody builds the solution in it."""
+        return self in (Mode.START, Mode.UNTIL)
 
 
 @dataclass(slots=True)

@@ -17,7 +17,6 @@ from trenza.check.marks import CheckpointMark, Latch, Result, mark, taken_as_pas
 from trenza.check.telling import Report, finding_data, report_data, result_data, title_of
 from trenza.check.verdict import Finding, Said, Verdict, passed
 from trenza.engine.engine import Engine
-from trenza.engine.record import Mode
 from trenza.errors import UsageError
 from trenza.keeper.connection import Connection
 from trenza.keeper.measuring import Measuring
@@ -35,7 +34,7 @@ _CHANGES = (
     "link", "address", "route", "neighbour", "built", "service", "start", "stop", "launch", "fault", "stp", "vrrp",
 )  # fmt: skip
 _WATCH_AT_LEAST_S = 5.0
-_Told = Callable[[Checkpoint, int, Result], None]
+Told = Callable[[Checkpoint, int, Result], None]
 
 
 class Checking:
@@ -74,14 +73,14 @@ class Checking:
             patience_s=message.get("patience_s") or PATIENCE_S, record=bool(message.get("record")),
         )  # fmt: skip
 
-    def _run(self, message: Message) -> _Run:
+    def _run(self, message: Message) -> Run:
         hidden = message.get("hidden")
         lab, reference = self._engine.reference(
             None if hidden is None else (base64.b64decode(hidden), message.get("hidden_file") or "hidden.yaml")
         )
         chosen = _chosen(lab, message.get("checkpoint"))
         polling = self._polling(reference, message)
-        return _Run(self._engine, polling, lab, chosen, message.get("language") or "en")
+        return Run(self._engine, polling, lab, chosen, message.get("language") or "en")
 
     def _given(self, words: Mapping[str, str], reference: State) -> dict[NodeName, NodeName]:
         """What somebody said stands for what. Raises UsageError for names that are not there."""
@@ -109,7 +108,7 @@ class Checking:
             waiting.cancel()
 
 
-class _Run:
+class Run:
     """One run over the chosen checkpoints."""
 
     def __init__(self, engine: Engine, polling: Polling, lab: Lab, chosen: Sequence[Checkpoint], language: str) -> None:
@@ -138,14 +137,7 @@ class _Run:
                 }
             )
 
-        results = await self._ask_all(tell, connection)
-        marks = taken_as_passed(
-            [
-                mark(checkpoint, results[checkpoint.name], self._latch_of(checkpoint))
-                for checkpoint in self._chosen
-            ]
-        )  # fmt: skip
-        marks = self._latched(marks)
+        marks = self._latched(await self.marks(tell, connection))
         scene = self._polling.look(fresh=True)
         report = Report(self._lab.name, marks, tuple(scene.counterparts.changed()), began_s, time.monotonic() - began)
         data = report_data(report, self._language)
@@ -153,8 +145,28 @@ class _Run:
             data["state"] = {"before": plain_state(before), "after": plain_state(scene.observed)}
         return data
 
+    async def marks(self, tell: Told, connection: Connection) -> tuple[CheckpointMark, ...]:
+        """Ask everything; what each checkpoint earns."""
+        results = await self._ask_all(tell, connection)
+        return taken_as_passed(
+            [mark(checkpoint, results[checkpoint.name], self._latch_of(checkpoint)) for checkpoint in self._chosen]
+        )
+
+    async def find_failing(self, counts: Callable[[Checkpoint, Check], bool], connection: Connection) -> Result | None:
+        """The first check found that counts and does not pass; the others are not waited for then."""
+        failing: list[Result] = []
+
+        def tell(checkpoint: Checkpoint, number: int, result: Result) -> None:
+            failed = result.finding.verdict is not Verdict.PASS and counts(checkpoint, result.check)
+            if failed and not self._polling.enough:
+                failing.append(result)
+                self._polling.enough = True
+
+        await self._ask_all(tell, connection)
+        return failing[0] if failing else None
+
     # ------------------------------------------------------------------ asking
-    async def _ask_all(self, tell: _Told, connection: Connection) -> dict[str, list[Result]]:
+    async def _ask_all(self, tell: Told, connection: Connection) -> dict[str, list[Result]]:
         results: dict[str, list[Result | None]] = {one.name: [None] * len(one.checks) for one in self._chosen}
 
         async def ask(checkpoint: Checkpoint, number: int, work: Awaitable[Result]) -> None:
@@ -176,6 +188,8 @@ class _Run:
         for checkpoint, number, check in sorted(alone, key=_turn):
             if connection.closed.is_set():
                 raise UsageError("whoever asked has gone")
+            if self._polling.enough:
+                break
             before = [one for one in results[checkpoint.name] if one is not None]
             await ask(checkpoint, number, self._alone(checkpoint, check, before, connection))
         return {name: [one for one in found if one is not None] for name, found in results.items()}
@@ -187,8 +201,10 @@ class _Run:
         if not isinstance(check.question, FaultOutcome):
             return await self._result(check, connection)
         still = [one for one in before if not isinstance(one.check.question, FaultOutcome)]
-        wrong = next((one for one in still if one.finding.verdict is not Verdict.PASS), None)
-        if wrong is not None and not _lasts(wrong, self._chosen):
+        wrong = next(
+            (one for one in still if one.finding.verdict is not Verdict.PASS and not _lasts(one, self._chosen)), None
+        )
+        if wrong is not None and check.until not in self._done:
             title = title_of(wrong.check)
             said = Said(f"not broken before this works: {title.en}", f"no se avería antes de que funcione: {title.es}")
             return _unasked(check, Finding(Verdict.SKIPPED, said))
@@ -203,13 +219,13 @@ class _Run:
     def _latch_of(self, checkpoint: Checkpoint) -> Latch | None:
         """When a checkpoint of a lab that somebody solves passed earlier; what asks something else does not count."""
         record = self._engine.record
-        found = None if record is None or record.mode is Mode.FULL else record.latches.get(checkpoint.name)
+        found = None if record is None or not record.mode.is_somebodys else record.latches.get(checkpoint.name)
         return Latch(found["time_s"]) if found is not None and found["asks"] == _digest(checkpoint) else None
 
     def _latched(self, marks: Sequence[CheckpointMark]) -> tuple[CheckpointMark, ...]:
         """What passed now is written down; what passed earlier and does not now, says so."""
         record = self._engine.record
-        if record is None or record.mode is Mode.FULL:
+        if record is None or not record.mode.is_somebodys:
             return tuple(marks)
         now = time.time()
         new = {

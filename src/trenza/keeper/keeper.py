@@ -31,6 +31,7 @@ from trenza.keeper.measuring import Measuring
 from trenza.keeper.saving import Saving
 from trenza.keeper.sessions import Sessions
 from trenza.keeper.showing import show
+from trenza.keeper.solving import Solving
 from trenza.keeper.supervise import Supervisor
 from trenza.keeper.ways_out import WaysOut
 from trenza.keeper.witness import Witness
@@ -96,6 +97,9 @@ class Keeper:
             self.engine, self.nodes, self.breaking, self.witness, self.kernel.watch(neighbours=True, follow=False)
         )
         self.checking = Checking(self.engine, self.nodes, self.measuring)
+        self.solving = Solving(
+            self.engine, self.nodes, self.measuring, self.supervisor, self._busy, self._attend
+        )  # fmt: skip
         self.forwarding = Forwarding(self.engine, self.nodes, self.home)
         self.ways_out = WaysOut(self.engine, self.nodes, settings.directory)
         self._changes = self.kernel.watch(neighbours=False)
@@ -125,6 +129,7 @@ class Keeper:
             "outage": self.measuring.outage,
             "check": self.checking.check,
             "ask": self.checking.ask,
+            "solve": self._solve,
             "forward": self.forwarding.forward,
             "forwards": self.forwarding.forwards,
             "unforward": self.forwarding.unforward,
@@ -351,6 +356,10 @@ class Keeper:
         if message.get("wait") and not unready:
             result["silent_pairs"] = await self._await_pairs(connection, message.get("deadline_s"))
         connection.send({"result": result})
+
+    async def _solve(self, connection: Connection, message: Message) -> None:
+        self._take_lab_directory(connection, message)
+        await self.solving.solve(connection, self._request({**message, "mode": Mode.TRIAL}), message)
 
     async def _await_pairs(self, connection: Connection, deadline_s: float | None) -> list[list[str]]:
         """Until every pair that theory says can talk has exchanged a packet; the pairs that did not."""

@@ -21,7 +21,7 @@ from trenza.keeper.questions import Questions
 from trenza.keeper.scene import Absent, Scene, look
 from trenza.model.checks import Check, FaultOutcome, Http, Mtu, PathTaken, Ping, PingAll, Question, Seen, Tcp
 from trenza.model.event import Event
-from trenza.model.names import NodeName
+from trenza.model.names import Interface, NicName, NodeName
 from trenza.model.state import State
 from trenza.theory import convergence_s
 from trenza.theory.outage import Fate
@@ -69,12 +69,13 @@ class Polling:
         engine: Engine,
         questions: Questions,
         measuring: Measuring,
-        losses: Losses,
+        losses: Losses | None,
         reference: State,
         given: Mapping[NodeName, NodeName],
         *,
         patience_s: float,
-        record: bool,
+        record: bool = False,
+        stays_s: float = STAYS_S,
     ) -> None:
         self._engine = engine
         self._questions = questions
@@ -84,6 +85,9 @@ class Polling:
         self._losses = losses
         self._patience_s = patience_s
         self.record = record
+        self.enough = False
+        """Whether whoever asks knows enough: no check is asked again then."""
+        self._stays_s = stays_s
         self._scene: Scene | None = None
         self._looked = 0.0
         self._moved = time.monotonic()
@@ -93,9 +97,11 @@ class Polling:
 
         `done` are the checkpoints that have passed by now: what holds only until one of them is not asked any more.
         """
-        if not isinstance(check.question, FaultOutcome):
-            return await self._until_true(check, done)
         began_s = time.time()
+        if check.until in done:
+            return Result(check, failed(Said(f"{check.until} has passed", f"{check.until} ya está")), began_s, began_s)
+        if not isinstance(check.question, FaultOutcome):
+            return await self._until_true(check)
         finding = await self._broken(check.question, connection)
         ended_s = time.time()
         return Result(check, finding, began_s, ended_s, ended_s - began_s if finding.verdict is Verdict.PASS else None)
@@ -112,11 +118,9 @@ class Polling:
         return self._scene
 
     # ------------------------------------------------------------------ asking
-    async def _until_true(self, check: Check, done: Container[str] = ()) -> Result:
+    async def _until_true(self, check: Check) -> Result:
         """Ask again and again until it is true, or its time is over."""
         began_s, began = time.time(), time.monotonic()
-        if check.until in done:
-            return Result(check, failed(Said(f"{check.until} has passed", f"{check.until} ya está")), began_s, began_s)
         while True:
             scene = self.look()
             asked = time.monotonic()
@@ -126,9 +130,10 @@ class Polling:
             else:
                 finding = await self._questions.ask(scene, check.question)
             now = time.monotonic()
-            if finding.verdict is Verdict.PASS and _is_traffic(check.question) and (lost := self._losses.recent()):
+            lost = NOTHING if self._losses is None else self._losses.recent()
+            if lost and finding.verdict is Verdict.PASS and _is_traffic(check.question):
                 finding = failed(finding.said, because=lost, **finding.evidence)
-            if finding.verdict is Verdict.PASS or self._is_over(check, finding, began, asked):
+            if finding.verdict is Verdict.PASS or self.enough or self._is_over(check, finding, began, asked):
                 break
             await asyncio.sleep(_again_s(check.question))  # between attempts: whoever answers tells nobody before
         took_s = now - began if finding.verdict is Verdict.PASS else None
@@ -140,7 +145,7 @@ class Polling:
         if check.within_s is not None:
             return now - began >= check.within_s
         if finding.stays and not scene.moving:
-            return now - max(began, self._moved) >= STAYS_S
+            return now - max(began, self._moved) >= self._stays_s
         if asked - began >= 2 * convergence_s(scene.observed) + self._patience_s:
             return True
         return not scene.moving and asked - max(began, self._moved) >= self._patience_s
@@ -154,7 +159,7 @@ class Polling:
         right = asked = 0
         try:
             async with self._measuring.broken(
-                {"words": question.fault.split(), "probes": probes}, connection
+                {"words": [self._word(word) for word in question.fault.split()], "probes": probes}, connection
             ) as report:
                 for one in () if report is None else report.probes:
                     for problem in _outage_problems(question, one):
@@ -185,6 +190,16 @@ class Polling:
         named = {one.rpartition("/")[2]: one for one in self._reference.nodes}
         source = named.get(probe.source, NodeName(probe.source))
         return text.replace(probe.source, scene.counterparts.find_node(source) or probe.source, 1)
+
+    def _word(self, word: str) -> str:
+        """A word of a fault in the student's names: a node, or an interface of one."""
+        counterparts = self.look().counterparts
+        name, dot, nic = word.partition(".")
+        meant = [one for one in self._reference.nodes if name in (one, one.rpartition("/")[2])]
+        if len(meant) != 1:
+            return word
+        interface = counterparts.find_interface(Interface(meant[0], NicName(nic))) if dot else None
+        return str(interface) if interface is not None else (counterparts.find_node(meant[0]) or name) + dot + nic
 
 
 def _is_traffic(question: Question) -> bool:

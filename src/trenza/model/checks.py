@@ -112,11 +112,15 @@ class Mtu:
 
 @dataclass(frozen=True, slots=True)
 class Stp:
-    """A spanning tree: whose bridge is root, how many ports block (or which), whether all is as theory says."""
+    """A spanning tree: whose bridge is root, how many ports block (or which), whether all is as theory says.
+
+    `members`: whose bridges take part in it, all in one tree.
+    """
 
     root: NodeName | Interface | None = None
     blocked: int | tuple[Interface, ...] | None = None
     like_theory: bool = False
+    members: tuple[NodeName | Interface, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

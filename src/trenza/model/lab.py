@@ -225,3 +225,5 @@ class Lab:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     seeded: Mapping[str, tuple[str | range, ...]] = field(default_factory=dict)
     """Parameters whose value is each student's own: what it is chosen from, words and ranges of whole numbers."""
+    equivalent: Mapping[str, str] = field(default_factory=dict)
+    """Wrong-looking changes of the solution that are right, by name or pattern, with the reason (`check.mutants`)."""

@@ -158,6 +158,7 @@ MTU = record(
 STP = record(
     "stp check", "A spanning tree that has converged.",
     Option("root", NODE_OR_NIC, "The root bridge: its node, or NODE.BRIDGE."),
+    Option("members", Many(NODE_OR_NIC), "Whose bridges take part, all in one tree: nodes, or NODE.BRIDGE."),
     Option("blocked", Many(BLOCKED, single=True), "How many ports block, or which."),
     Option("like", _THEORY, "`theory`: all roots, roles and states as 802.1D says for what is configured."),
 )  # fmt: skip

@@ -222,9 +222,10 @@ class Asking:
         elif "blocked" in asked:
             blocked = tuple(self._interface(str(given.value), given.at) for given in asked.many("blocked"))
         root = self._node_or_nic(asked, "root") if "root" in asked else None
-        if root is None and blocked is None and "like" not in asked:
+        members = tuple(self._one(given) for given in asked.many("members"))
+        if root is None and blocked is None and not members and "like" not in asked:
             self._say_missing(asked, "root", "stp check")
-        return Stp(root, blocked, "like" in asked)
+        return Stp(root, blocked, "like" in asked, members)
 
     def _seen(self, asked: Decoded, *, never: bool) -> Seen:
         at = _text(asked, "at")

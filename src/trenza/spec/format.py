@@ -333,6 +333,11 @@ LAB = record(
     _SWITCHES, _CABLES, _HOSTS,
     Option("checkpoints", Many(CHECKPOINT), "The steps of the exercise, in order."),
     Option("variants", Table(forms.NAME, VARIANT), "Changes to choose."),
+    Option(
+        "equivalent", Table(forms.TEXT, forms.TEXT),
+        "What `lint --solve` changes in the solution and no check is to see, by its name or a pattern with `*`, with "
+        "the reason.",
+    ),
     _ACCEPT,
 )  # fmt: skip
 

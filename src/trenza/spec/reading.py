@@ -155,6 +155,7 @@ class _Reader:
             profiles=tuple(top.scalars("profiles")),
             parameters={name: scalar.value for name, scalar in known.items()},
             seeded=self._seeded(top, known),
+            equivalent={name: str(given.value) for name, given in top.scalars("equivalent").items()},
         )
         if not self.report.has_errors:
             lint(lab, drafts, wiring, top, self.report, whole=self.choices.whole)

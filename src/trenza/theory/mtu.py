@@ -39,8 +39,19 @@ class PathMtu:
 
 def path_mtu(state: State, source: NodeName, to: IpAddress) -> PathMtu | None:
     """The MTU from a node to an address; None if no packet arrives, or if none leaves the node."""
-    frames = Frames(state)
-    return _narrowest(frames.legs(source, to), _Sizes(state))
+    return PathMtus(Frames(state), state).find(source, to)
+
+
+class PathMtus:
+    """A state, ready to be asked for many MTUs."""
+
+    def __init__(self, frames: Frames, state: State) -> None:
+        self._frames = frames
+        self._sizes = _Sizes(state)
+
+    def find(self, source: NodeName, to: IpAddress) -> PathMtu | None:
+        """As `path_mtu`."""
+        return _narrowest(self._frames.legs(source, to), self._sizes)
 
 
 class _Sizes:

@@ -10,7 +10,7 @@ from typing import assert_never
 
 from trenza.check.verdict import Finding, cannot_tell, failed, same
 from trenza.engine.engine import Engine
-from trenza.errors import KernelError
+from trenza.errors import TrenzaError
 from trenza.keeper.questions import frames, services, tables, traffic, ways
 from trenza.keeper.questions.asker import Asker
 from trenza.keeper.scene import Absent, Scene
@@ -69,7 +69,7 @@ class Questions:
             if is_negative(question):
                 return cannot_tell(absent.said, hint=absent.hint)
             return failed(absent.said, because=absent.said, hint=absent.hint, stays=True)
-        except KernelError as error:
+        except TrenzaError as error:  # the kernel refuses, tcpdump is not there or does not know the filter…
             return cannot_tell(same(error.message))
 
     async def _asked(self, scene: Scene, question: Question) -> Finding:

@@ -20,7 +20,7 @@ from trenza.model.checks import (
     Owner,
     Stp,
 )
-from trenza.model.names import Interface
+from trenza.model.names import Interface, NodeName
 from trenza.theory.spanning_tree import spanning_trees
 
 
@@ -30,7 +30,11 @@ def stp(asker: Asker, scene: Scene, question: Stp) -> Finding:
         root = (scene.interface(question.root),)
     elif question.root is not None:
         node = scene.node(question.root)
-        root = tuple(one.interface for one in scene.measured.bridges if one.interface.node == node)
+        root = _bridges(scene, node)
+    members = {
+        scene.say(one): (scene.interface(one),) if isinstance(one, Interface) else _bridges(scene, scene.node(one))
+        for one in question.members
+    }
     blocked = question.blocked
     if isinstance(blocked, tuple):
         blocked = tuple(scene.interface(port) for port in blocked)
@@ -43,8 +47,12 @@ def stp(asker: Asker, scene: Scene, question: Stp) -> Finding:
         ]
     return judge.spanning_tree(
         scene.measured.bridges, scene.measured.ports, root=root, blocked=blocked, differences=told,
-        like_theory=question.like_theory,
+        like_theory=question.like_theory, members=members,
     )  # fmt: skip
+
+
+def _bridges(scene: Scene, node: NodeName) -> tuple[Interface, ...]:
+    return tuple(one.interface for one in scene.measured.bridges if one.interface.node == node)
 
 
 async def fdb(asker: Asker, scene: Scene, question: Fdb) -> Finding:
