@@ -91,8 +91,10 @@ def test_a_weak_lab_is_told_what_it_does_not_see(cli: Cli) -> None:
 
 def test_what_is_listed_with_a_reason_is_right_and_what_means_nothing_is_told(cli: Cli) -> None:
     more = 'equivalent: {"address h3.eth0 * removed": nobody asks, "address h3.* -> *": nor here, "h9 ->": what}'
-    status, document = solved(cli, cli.lab(LAB.format(checks=f"{{{PING}}}", more=more)))
+    lab = cli.lab(LAB.format(checks=f"{{{PING}}}", more=more))
+    status, document = solved(cli, lab)
     assert status == 0
+    assert solved(cli, lab, "--sample", "0", "--strict")[0] == 1
     assert {one["reason"] for one in document["mutants"]["listed"]} == {"nobody asks", "nor here"}
     assert document["unused"] == ["h9 ->"]
 
@@ -111,6 +113,12 @@ def test_a_solution_that_does_not_pass_is_told(cli: Cli) -> None:
     assert result.returncode == 1
     assert "one does not pass with its adds: ping h2 → 10.0.0.77" in result.stdout
     assert "the whole solution does not pass" in result.stdout
+
+
+def test_a_lab_without_checks_cannot_test_itself(cli: Cli) -> None:
+    result = cli("lint", "--solve", cli.lab("lab: x\nhosts: {h1: {}}\n"))
+    assert result.returncode == 2
+    assert "x has no checks" in result.stderr
 
 
 def test_lint_reads_filters_faults_and_probes(cli: Cli) -> None:

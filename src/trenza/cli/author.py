@@ -50,8 +50,9 @@ def run_lint(arguments: argparse.Namespace) -> int:
         from trenza.cli.solving import run_solve
 
         return run_solve(
-            lab_file, profile=arguments.profile, sample=arguments.sample, seed=arguments.seed, form=arguments.format
-        )
+            lab_file, profile=arguments.profile, sample=arguments.sample, seed=arguments.seed, form=arguments.format,
+            strict=arguments.strict,
+        )  # fmt: skip
     problems: dict[Problem, None] = {}
     full = _problems(lab_file.source, lab_file.shown(), Choices(), problems)
     if full is not None:

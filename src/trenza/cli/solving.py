@@ -14,8 +14,10 @@ from trenza.client.session import solve
 Data = Mapping[str, Any]
 
 
-def run_solve(lab_file: LabFile, *, profile: str | None, sample: int | None, seed: int | None, form: str) -> int:
-    """Try the lab out in a sandbox of its own; 1 if it is not what it should be."""
+def run_solve(
+    lab_file: LabFile, *, profile: str | None, sample: int | None, seed: int | None, form: str, strict: bool
+) -> int:
+    """Try the lab out in a sandbox of its own; 1 if it is not what it should be. A needless entry is a warning."""
     request = {
         "source": base64.b64encode(lab_file.source).decode(),
         "file": lab_file.file,
@@ -38,7 +40,7 @@ def run_solve(lab_file: LabFile, *, profile: str | None, sample: int | None, see
             put(line)
         for pattern in result["unused"]:
             note(tr(f"equivalent: {pattern!r} means no mutant", f"equivalent: {pattern!r} no es ningún mutante"))
-    return 0 if result["passed"] else 1
+    return 0 if result["passed"] and not (strict and result["unused"]) else 1
 
 
 class _Progress:

@@ -268,9 +268,12 @@ class Engine:
             raise UsageError("a lab that somebody works in is not tried out")
         whole = self._record_for(replace(request, mode=Mode.FULL))
         lab, wanted, _ = self._read(whole)
+        if not any(checkpoint.checks for checkpoint in lab.checkpoints):
+            raise UsageError(f"{lab.name} has no checks", hint="checkpoints: [{name: …, points: …, checks: […]}]")
         self._require(wanted)
         steps = [self._record_for(replace(request, mode=Mode.START))]
-        steps += [replace(whole, mode=Mode.UNTIL, until=checkpoint.name) for checkpoint in lab.checkpoints]
+        steps += [replace(whole, mode=Mode.UNTIL, until=checkpoint.name) for checkpoint in lab.checkpoints[:-1]]
+        steps.append(whole)
         aims = tuple(Aim(*self._read(step)[:2]) for step in steps)
         self.up(replace(request, mode=Mode.TRIAL), lambda *_: None)
         return aims

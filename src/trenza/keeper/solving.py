@@ -20,7 +20,7 @@ from trenza.check.mutants import Mutant, mutants
 from trenza.check.telling import title_of
 from trenza.check.verdict import NOTHING, Said, Verdict
 from trenza.engine.engine import Aim, Engine, Request
-from trenza.errors import TrenzaError
+from trenza.errors import KernelError, TrenzaError
 from trenza.keeper.checking import Run
 from trenza.keeper.connection import Connection
 from trenza.keeper.measuring import Measuring
@@ -111,7 +111,7 @@ class _Trial:
         self._aims = aims
         self._whole = aims[-1]
         self._language = language
-        self._lab, _ = solving._engine.reference()
+        self._lab = self._whole.lab
 
     def _say(self, doing: str, number: int = 0, of: int = 0) -> None:
         self._connection.send({"progress": {"doing": doing, "number": number, "of": of}})
@@ -209,11 +209,15 @@ class _Trial:
             wrong = [wrong[number] for number in kept]
         for number, (mutant, said) in enumerate(wrong):
             self._say(mutant.name, number + 1, len(wrong))
-            killer = await self._killer(mutant)
-            if killer is None:
-                told.survived.append({"name": mutant.name, "theory": said.in_language(self._language)})
+            try:
+                killer = await self._killer(mutant)
+            except KernelError as error:  # nobody can have built it
+                told.killed.append({"name": mutant.name, "by": error.message})
             else:
-                told.killed.append({"name": mutant.name, "by": self._title(killer.check)})
+                if killer is None:
+                    told.survived.append({"name": mutant.name, "theory": said.in_language(self._language)})
+                else:
+                    told.killed.append({"name": mutant.name, "by": self._title(killer.check)})
             await self._return(mutant)
 
     async def _killer(self, mutant: Mutant) -> Result | None:
