@@ -247,12 +247,13 @@ class Lab:
         *,
         root: str | None = None,
         blocked: int | str | Sequence[str] | None = None,
+        members: Sequence[str] | None = None,
         like: str | None = None,
         within: float | None = None,
     ) -> Finding:
-        """The spanning tree has converged: its root, how many or which ports block, `like="theory"`."""
+        """The spanning tree has converged: root, how many or which ports block, who takes part, `like="theory"`."""
         __tracebackhide__ = True
-        return self.ask("stp", root=root, blocked=blocked, like=like, within=within)
+        return self.ask("stp", root=root, blocked=blocked, members=members, like=like, within=within)
 
     def fdb(
         self,
