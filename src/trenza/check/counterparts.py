@@ -200,6 +200,10 @@ class Counterparts:
         addresses = [] if found is None else self._observed.addresses.get(found, [])
         return next((address.ip for address in addresses if address.version == ip.version), ip)
 
+    def is_configured(self, ip: IpAddress) -> bool:
+        """Whether an address is somebody's by configuration, and not one that daemons hand on (VRRP)."""
+        return ip in self._reference.owners or ip in self._observed.owners
+
     def addresses(self, spot: Spot) -> tuple[IpAddress, ...]:
         """All that a spot may be reached by, the likeliest first; none where nobody has any."""
         if isinstance(spot, Interface):

@@ -88,6 +88,8 @@ def test_whom_nobody_stands_for_is_nobody() -> None:
     assert found.find_node(NodeName("host2/c2")) is None
     assert found.addresses(NodeName("host2/c2")) == ()
     assert found.unmatched() == ["host2/c2"]
+    assert found.is_configured(ip_address("10.0.0.12"))
+    assert not found.is_configured(ip_address("10.0.0.254"))
 
 
 @pytest.mark.parametrize(

@@ -43,5 +43,6 @@ def explained(scene: Scene, finding: Finding, source: NodeName, to: IpAddress) -
     because = scene.explainer.way(source, to)
     if not because:
         return finding
-    stays = not scene.moving and not scene.explainer.arrives(source, to)
+    configured = scene.counterparts.is_configured(to)  # else daemons hand it on, and may yet
+    stays = configured and not scene.moving and not scene.explainer.arrives(source, to)
     return failed(finding.said, credit=finding.credit, because=because, stays=stays, **finding.evidence)
