@@ -64,6 +64,7 @@ class EtcdStore:
     def __init__(self, gateway: Gateway, revision: int) -> None:
         self._gateway = gateway
         self._watchers = Watchers(revision, self._replay)
+        self._published = asyncio.Event()
         self._page = PAGE
         self._closed = False
         self._follower = asyncio.create_task(self._follow())
@@ -155,7 +156,15 @@ class EtcdStore:
         return self._watchers.watch(prefix, from_revision)
 
     async def compact(self, revision: int) -> None:
-        """See Store."""
+        """See Store. Our own stream goes first, or its watchers would lose what it has not yet read."""
+        newest = await self.revision()
+        if revision > newest:
+            raise FutureRevision(newest)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READ_S):
+                while self._watchers.revision < revision:
+                    self._published.clear()
+                    await self._published.wait()
         try:
             await self._ask("/v3/kv/compaction", {"revision": str(revision)}, repeatable=True)
         except Compacted:
@@ -304,6 +313,7 @@ class EtcdStore:
                         events = _events_behind(self._watchers.revision, following.result())
                         if events:
                             self._watchers.publish(Batch(events[-1].revision, events))
+                            self._published.set()
                         following = asyncio.ensure_future(anext(pieces))
                         continue
                     if self._watchers.revision < suspected:
@@ -363,9 +373,11 @@ async def _pieces(gateway: Gateway, seen: int) -> AsyncIterator[AsyncIterator[li
                 yield piece
                 piece = []
 
-    async with gateway.stream("/v3/watch", _watch_request(seen)) as results:
-        async with contextlib.aclosing(whole(results)) as pieces:
-            yield pieces
+    async with (
+        gateway.stream("/v3/watch", _watch_request(seen)) as results,
+        contextlib.aclosing(whole(results)) as pieces,
+    ):
+        yield pieces
 
 
 def _watch_request(seen: int) -> Json:

@@ -15,20 +15,23 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
-import httpx
+import h11
 
 from trenza.cluster.store.errors import StoreError, Unavailable
+from trenza.cluster.store.http_connection import HttpConnection
 
 CONNECT_S = 1.0
 READ_S = 3.0  # one member's time for an answer that another could give
 WRITE_S = 8.0  # longer than etcd's own limit (5 s and two elections), so that its own answer comes first
 TURN_S = 0.05  # between two rounds of all members
+MAX_REQUESTS = 64  # at a time; more wait here, where it costs nobody a connection
 
 _NOT_PROPOSED = ("etcdserver: no leader", "raft proposal dropped", "etcdserver: too many requests")
 _TEMPORARY = ("etcdserver: leader changed", "etcdserver: request timed out", "etcdserver: server stopped")
 _UNAVAILABLE, _DEADLINE_EXCEEDED = 14, 4  # gRPC codes
 
 Json = dict[str, Any]
+_LOST = (OSError, EOFError, h11.ProtocolError)  # TimeoutError is an OSError
 
 
 class Refused(Exception):
@@ -48,22 +51,20 @@ class Gateway:
             raise ValueError("an etcd cluster has at least one endpoint")
         self.endpoints = tuple(endpoint.rstrip("/") for endpoint in endpoints)
         self._patience_s = patience_s
+        self._tls = tls
         self._preferred = 0
-        self._http = httpx.AsyncClient(
-            verify=tls if tls is not None else _no_tls(),
-            trust_env=False,  # a proxy of the person's is not on the lab's network
-            limits=httpx.Limits(max_connections=128, max_keepalive_connections=32),
-        )
+        self._turns = asyncio.Semaphore(MAX_REQUESTS)
+        self._idle: dict[str, list[HttpConnection]] = {endpoint: [] for endpoint in self.endpoints}
 
     async def ask(self, path: str, body: Json, *, repeatable: bool) -> Json:
         """The answer of some member. Raises Refused, or Unavailable when patience has run out."""
-        text = json.dumps(body)
+        content = json.dumps(body).encode()
         deadline_s = time.monotonic() + self._patience_s
         round_ends_at = (self._preferred - 1) % len(self.endpoints)
         while True:
             member = self._preferred
             try:
-                return await self._ask_one(self.endpoints[member], path, text, READ_S if repeatable else WRITE_S)
+                return await self._ask_one(self.endpoints[member], path, content, READ_S if repeatable else WRITE_S)
             except Unavailable as error:
                 if self._preferred == member:
                     self.prefer_another()
@@ -80,43 +81,68 @@ class Gateway:
 
     async def ask_member(self, endpoint: str, path: str, body: Json) -> Json:
         """The answer of this very member. Raises Refused and Unavailable."""
-        return await self._ask_one(endpoint, path, json.dumps(body), READ_S)
+        return await self._ask_one(endpoint, path, json.dumps(body).encode(), READ_S)
 
     @asynccontextmanager
     async def stream(self, path: str, body: Json) -> AsyncIterator[AsyncIterator[Json]]:
         """The results of a stream, from the preferred member. Raises Refused and Unavailable, also while iterating."""
         endpoint = self.endpoints[self._preferred]
-        timeout = httpx.Timeout(CONNECT_S, read=None, pool=READ_S)
+        connection = await self._connected(endpoint)
         try:
-            async with self._http.stream("POST", endpoint + path, content=json.dumps(body), timeout=timeout) as answer:
-                if answer.status_code != 200:
-                    raise _refusal(endpoint, await answer.aread())
-                async with aclosing(_results(endpoint, answer)) as results:
-                    yield results
-        except httpx.HTTPError as error:
+            async with asyncio.timeout(READ_S):
+                status = await connection.post(path, json.dumps(body).encode())
+                if status != 200:
+                    raise _refusal(endpoint, b"".join([piece async for piece in connection.pieces()]))
+            async with aclosing(_results(endpoint, connection)) as results:
+                yield results
+        except _LOST as error:
             raise Unavailable(f"{endpoint}: {_said(error)}") from error
+        finally:
+            connection.close()
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._http.aclose()
+        for connections in self._idle.values():
+            for connection in connections:
+                connection.close()
+            connections.clear()
 
-    async def _ask_one(self, endpoint: str, path: str, text: str, wait_s: float) -> Json:
+    async def _ask_one(self, endpoint: str, path: str, content: bytes, wait_s: float) -> Json:
+        async with self._turns:
+            idle = self._idle[endpoint]
+            connection = None
+            while idle and connection is None:
+                connection = idle.pop()
+                if not connection.reusable:
+                    connection.close()
+                    connection = None
+            connection = connection or await self._connected(endpoint)
+            try:
+                async with asyncio.timeout(wait_s):
+                    status = await connection.post(path, content)
+                    answer = b"".join([piece async for piece in connection.pieces()])
+            except _LOST as error:
+                raise Unavailable(f"{endpoint}: {_said(error)}", maybe_done=True) from error
+            finally:
+                if connection.reusable:
+                    idle.append(connection)
+                else:
+                    connection.close()
+        if status != 200:
+            raise _refusal(endpoint, answer)
+        return _decoded(endpoint, answer)
+
+    async def _connected(self, endpoint: str) -> HttpConnection:
         try:
-            answer = await self._http.post(
-                endpoint + path, content=text, timeout=httpx.Timeout(wait_s, connect=CONNECT_S)
-            )
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            async with asyncio.timeout(CONNECT_S):
+                return await HttpConnection.open(endpoint, self._tls)
+        except _LOST as error:
             raise Unavailable(f"{endpoint}: {_said(error)}") from error
-        except httpx.HTTPError as error:
-            raise Unavailable(f"{endpoint}: {_said(error)}", maybe_done=True) from error
-        if answer.status_code != 200:
-            raise _refusal(endpoint, answer.content)
-        return _decoded(endpoint, answer.content)
 
 
-async def _results(endpoint: str, answer: httpx.Response) -> AsyncGenerator[Json, None]:
+async def _results(endpoint: str, connection: HttpConnection) -> AsyncGenerator[Json, None]:
     rest = bytearray()
-    async for piece in answer.aiter_raw():
+    async for piece in connection.pieces():
         rest += piece
         if b"\n" not in piece:
             continue
@@ -155,10 +181,5 @@ def _refusal(endpoint: str, content: bytes) -> Refused | StoreError:
     return Refused(message, code)
 
 
-def _said(error: httpx.HTTPError) -> str:
-    return str(error) or type(error).__name__
-
-
-def _no_tls() -> ssl.SSLContext:
-    """A context without any authority: cheap to make, and a server's certificate never passes it."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+def _said(error: Exception) -> str:
+    return str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)

@@ -1,7 +1,7 @@
 """What is wrong with a recorded history of a store: sentences, none if it kept its promises.
 
-Clients write down what they asked and heard, with times of one clock; values are best unique, so that a write whose
-answer was lost can be recognised by its effect. Judged is:
+Clients write down what they asked and heard, with times of one clock. Values are best unique and one watch sees every
+key, so that a write whose answer was lost is recognised by its effect. Judged is:
 
 - revisions are in the order of real time: there is a moment within each write's window, and within each read's, such
   that the moments are in the order of revisions (Wing and Gong's linearizability, which revisions make easy: the order
@@ -14,10 +14,12 @@ answer was lost can be recognised by its effect. Judged is:
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
+from operator import itemgetter
 
 from trenza.cluster.store.protocol import Batch, Delete, Event, Put, Range, Stored, Write
 
@@ -104,7 +106,7 @@ class _Judge:
         self._got = [one for one in history if isinstance(one, Got)]
         self._watched = [one for one in history if isinstance(one, Watched)]
         self._changes: dict[int, _Change] = {}
-        self._unanswered = [one for one in self._wrote if one.revision is None]
+        self._unanswered = sorted((one for one in self._wrote if one.revision is None), key=lambda one: one.began_s)
         self._of_key: dict[str, list[tuple[int, Stored | None]]] = defaultdict(list)
         self._found: list[str] = []
 
@@ -187,12 +189,9 @@ class _Judge:
                 self._of_key[key].append((revision, Stored(key, value, created, revision, version)))
 
     def _at(self, key: str, revision: int) -> Stored | None:
-        found = None
-        for since, stored in reversed(self._of_key.get(key, ())):
-            if since <= revision:
-                found = stored
-                break
-        return found
+        versions = self._of_key.get(key, [])
+        place = bisect_right(versions, revision, key=itemgetter(0))
+        return versions[place - 1][1] if place else None
 
     @staticmethod
     def _mod_revision(stored: Stored | None) -> int:

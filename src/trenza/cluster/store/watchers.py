@@ -130,7 +130,11 @@ class QueuedWatch:
     async def __anext__(self) -> Batch:
         while not self._closed:
             if self._replayed < self._replay_through:
-                batch = await self._replay(self._prefix, self._replayed + 1, self._replay_through)
+                try:
+                    batch = await self._replay(self._prefix, self._replayed + 1, self._replay_through)
+                except StoreError:
+                    self.close()
+                    raise
                 self._replayed = self._delivered = batch.revision
                 return batch
             if self._queue:
