@@ -58,6 +58,13 @@ class EtcdMember:
         assert self._process is not None
         self._process.send_signal(number)
 
+    def stop(self) -> None:
+        """SIGTERM: everything it knows is in its files then."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(30)
+        self._process = None
+
     def kill(self) -> None:
         """SIGKILL, and gone."""
         if self._process is not None:

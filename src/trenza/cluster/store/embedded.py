@@ -116,27 +116,26 @@ class EmbeddedStore:
     @classmethod
     async def open(cls, path: Path, *, now_s: Callable[[], float] = time.monotonic) -> Self:
         """The store in `path`, made if it is not there. Raises Unavailable, also if another process has it."""
-        lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            writer = _connected(path)
-            writer.execute("PRAGMA journal_mode = WAL")
-            writer.execute("PRAGMA synchronous = FULL")  # in WAL mode: the log is synced at each commit
-            found = writer.execute("PRAGMA user_version").fetchone()[0]
-            if found > FORMAT:
-                raise Unavailable(f"{path} was written by a newer trenza (format {found}; this one knows {FORMAT})")
-            if found < FORMAT:
-                writer.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-            return cls(path, lock, writer, _connected(path), now_s)
-        except BlockingIOError:
-            os.close(lock)
-            raise Unavailable(f"{path} is in use by another process") from None
-        except sqlite3.Error as error:
-            os.close(lock)
-            raise Unavailable(f"{path} cannot be opened: {error}") from error
-        except Unavailable:
-            os.close(lock)
-            raise
+        with contextlib.ExitStack() as undo:
+            try:
+                lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                undo.callback(os.close, lock)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                writer = _connected(path, undo)
+                writer.execute("PRAGMA journal_mode = WAL")
+                writer.execute("PRAGMA synchronous = FULL")  # in WAL mode: the log is synced at each commit
+                found = writer.execute("PRAGMA user_version").fetchone()[0]
+                if found > FORMAT:
+                    raise Unavailable(f"{path} is of a newer trenza (format {found}; this one knows {FORMAT})")
+                if found < FORMAT:
+                    writer.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+                store = cls(path, lock, writer, _connected(path, undo), now_s)
+            except BlockingIOError:
+                raise Unavailable(f"{path} is in use by another process") from None
+            except (OSError, sqlite3.Error) as error:
+                raise Unavailable(f"{path} cannot be opened: {error}") from error
+            undo.pop_all()
+            return store
 
     async def get(self, key: str, *, revision: int | None = None) -> Stored | None:
         """See Store."""
@@ -448,7 +447,8 @@ class EmbeddedStore:
             due_s = min(self._expires_s.values(), default=None)
             wait_s = None if due_s is None else max(0.0, due_s - self._now_s())
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._leases_changed.wait(), wait_s)
+                async with asyncio.timeout(wait_s):  # wait_for may swallow a cancellation in Python 3.11
+                    await self._leases_changed.wait()
             now_s = self._now_s()
             for lease in [one for one, expires_s in self._expires_s.items() if expires_s <= now_s]:
                 try:
@@ -459,8 +459,9 @@ class EmbeddedStore:
                     self._expires_s[lease] = now_s + 1
 
 
-def _connected(path: Path) -> sqlite3.Connection:
+def _connected(path: Path, undo: contextlib.ExitStack) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5, cached_statements=256)
+    undo.callback(connection.close)
     connection.execute("PRAGMA cache_size = -16000")
     return connection
 

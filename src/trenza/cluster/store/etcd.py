@@ -5,8 +5,8 @@ which is missing or comes twice is seen, whatever the member does (3.4 may go ba
 progress notifications may run ahead of events: they are not asked for). A stream that says nothing is compared with the
 cluster's revision now and then, because a member cut off from the others stays silent for ever.
 
-An etcd that raised an alarm (CORRUPT, NOSPACE) refuses writes; that is ReadOnly here, with the alarm's words. Which
-member is corrupt etcd 3.4 cannot tell: it names the ones that differ from its leader.
+An etcd that raised an alarm (CORRUPT, NOSPACE) refuses writes; that is ReadOnly here, with the alarm's words. Reads are
+answered by whichever member is asked, the corrupt one too: etcd 3.4 does not say which it is, so `status` compares.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import base64
 import contextlib
 import re
 import ssl
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 from trenza.cluster.store.errors import (
@@ -55,7 +57,7 @@ RECONNECT_S = 0.1
 
 _ALL = "\0"  # as key and as range_end: every key
 _OUT_OF_RANGE, _NOT_FOUND = 11, 5  # gRPC codes
-_ALARM = re.compile(r"memberID:(\d+) alarm:(\w+)")
+_ALARM = re.compile(r"(?:memberID:(\d+) )?alarm:(\w+)")
 
 
 class EtcdStore:
@@ -65,6 +67,7 @@ class EtcdStore:
         self._gateway = gateway
         self._watchers = Watchers(revision, self._replay)
         self._published = asyncio.Event()
+        self._highest = revision  # that any answer has shown
         self._page = PAGE
         self._closed = False
         self._follower = asyncio.create_task(self._follow())
@@ -196,7 +199,10 @@ class EtcdStore:
         members, alarms = zip(
             *await asyncio.gather(*(self._member(endpoint) for endpoint in self._gateway.endpoints)), strict=True
         )
-        return Status(members, tuple(sorted(frozenset[str]().union(*alarms))))
+        raised = tuple(sorted(frozenset[str]().union(*alarms)))
+        if any("CORRUPT" in alarm for alarm in raised):
+            members = await self._compared(members)
+        return Status(members, raised)
 
     async def close(self) -> None:
         """See Store."""
@@ -216,9 +222,11 @@ class EtcdStore:
         if self._closed:
             raise Unavailable("the store is closed")
         try:
-            return await self._gateway.ask(path, body, repeatable=repeatable)
+            answer = await self._gateway.ask(path, body, repeatable=repeatable)
         except Refused as refused:
             raise await self._translated(refused, body) from refused
+        self._highest = max(self._highest, int(answer.get("header", {}).get("revision", 0)))
+        return answer
 
     async def _translated(self, refused: Refused, body: Json) -> StoreError:
         message, code = refused.message, refused.code
@@ -261,7 +269,8 @@ class EtcdStore:
             if found is None:
                 problems.append(problem)
             else:
-                alarms.add(f"etcd raised the alarm {found[2]} on member {names.get(found[1]) or f'{int(found[1]):x}'}")
+                where = f" on member {names.get(found[1]) or found[1]}" if found[1] else ""
+                alarms.add(f"etcd raised the alarm {found[2]}{where}")
         identity = answer["header"]["member_id"]
         member = Member(
             names.get(identity, ""),
@@ -272,6 +281,24 @@ class EtcdStore:
             "; ".join(problems) or None,
         )
         return member, frozenset(alarms)
+
+    async def _compared(self, members: Sequence[Member]) -> tuple[Member, ...]:
+        """The members; those whose data differ from what most have, at one revision, have that as their problem."""
+        revision = {"revision": str(self._highest)}
+        hashes: dict[str, object] = {}
+        for member in members:
+            with contextlib.suppress(Refused, Unavailable):
+                answer = await self._gateway.ask_member(member.endpoint, "/v3/maintenance/hash", revision)
+                hashes[member.endpoint] = answer.get("hash")
+        common, votes = next(iter(Counter(hashes.values()).most_common(1)), (None, 0))
+        if 2 * votes <= len(members):
+            return tuple(members)
+        return tuple(
+            replace(member, problem="its data differ from what most members have")
+            if hashes.get(member.endpoint, common) != common
+            else member
+            for member in members
+        )
 
     # --- watching
 
@@ -300,8 +327,8 @@ class EtcdStore:
 
     async def _follow_one_member(self) -> None:
         """Returns if the cluster has gone on and this member has not; raises Unavailable, Compacted and _Gap."""
-        newest = await self.revision()
-        if newest < self._watchers.revision:  # restored from a backup, or a new cluster altogether
+        highest = max(self._highest, self._watchers.revision)
+        if await self.revision() < highest:  # restored from a backup, or a new cluster altogether
             await self._start_over()
         suspected = 0
         async with _pieces(self._gateway, self._watchers.revision) as pieces:
@@ -333,7 +360,7 @@ class EtcdStore:
                 break
             await asyncio.sleep(RECONNECT_S)
         self._watchers.fail(Compacted(newest))
-        self._watchers.revision = newest
+        self._watchers.revision = self._highest = newest
 
     async def _replay(self, prefix: str, first: int, last: int) -> Batch:
         """See watchers.Replay. It takes the events of every key, or it could not know when it has all of them."""
