@@ -82,7 +82,7 @@ def checked(
     validation: FieldValidation = FieldValidation.IGNORE,
     repeated: tuple[str, ...] = (),
 ) -> Body:
-    """An object, read or patched, pruned to its kind's fields. Raises 400s for wrong types and, if strict, strange fields."""
+    """An object, read or patched, pruned to its kind. Raises 400s: wrong types and, if strict, strange fields."""
     definition = find_definition(api_version, kind)
     assert definition is not None, f"{kind} of {api_version} is served, so it has a schema"
     version = api_version.rpartition("/")[2]

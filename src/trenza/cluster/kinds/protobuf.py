@@ -28,9 +28,18 @@ _DEEPEST = 60
 
 Message = Mapping[str, tuple[str, str]]
 
-_MEANT_ZEROS = frozenset(
-    ["activeDeadlineSeconds", "allocateLoadBalancerNodePorts", "allowPrivilegeEscalation", "automountServiceAccountToken", "backoffLimit", "backoffLimitPerIndex", "blockOwnerDeletion", "completions", "controller", "defaultMode", "deletionGracePeriodSeconds", "enableServiceLinks", "expirationSeconds", "failedJobsHistoryLimit", "fsGroup", "gracePeriodSeconds", "hostUsers", "immutable", "leaseDurationSeconds", "leaseTransitions", "manualSelector", "maxFailedIndexes", "minReplicas", "mode", "optional", "orphanDependents", "parallelism", "priority", "privileged", "progressDeadlineSeconds", "readOnlyRootFilesystem", "ready", "replicas", "revisionHistoryLimit", "runAsGroup", "runAsNonRoot", "runAsUser", "serving", "setHostnameAsFQDN", "shareProcessNamespace", "startingDeadlineSeconds", "successfulJobsHistoryLimit", "suspend", "targetCPUUtilizationPercentage", "terminating", "terminationGracePeriodSeconds", "tolerationSeconds", "ttlSecondsAfterFinished"]
-)
+# The names of Go's pointers to numbers and truths: a zero there was said on purpose.
+_POINTERS = """
+    activeDeadlineSeconds allocateLoadBalancerNodePorts allowPrivilegeEscalation automountServiceAccountToken
+    backoffLimit backoffLimitPerIndex blockOwnerDeletion completions controller defaultMode deletionGracePeriodSeconds
+    enableServiceLinks expirationSeconds failedJobsHistoryLimit fsGroup gracePeriodSeconds hostUsers immutable
+    leaseDurationSeconds leaseTransitions manualSelector maxFailedIndexes minReplicas mode optional orphanDependents
+    parallelism priority privileged progressDeadlineSeconds readOnlyRootFilesystem ready replicas revisionHistoryLimit
+    runAsGroup runAsNonRoot runAsUser serving setHostnameAsFQDN shareProcessNamespace startingDeadlineSeconds
+    successfulJobsHistoryLimit suspend targetCPUUtilizationPercentage terminating terminationGracePeriodSeconds
+    tolerationSeconds ttlSecondsAfterFinished
+"""
+_MEANT_ZEROS = frozenset(_POINTERS.split())
 
 
 class Malformed(Exception):

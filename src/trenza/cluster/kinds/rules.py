@@ -1,6 +1,7 @@
 """The spellings Kubernetes allows for names, labels, ports and the like; each function returns what is wrong.
 
-An empty tuple is a good value; the words are Kubernetes'. Sources: k8s.io/apimachinery/pkg/util/validation and RFC 1123, 1035, 6335.
+An empty tuple is a good value. The words are Kubernetes' (k8s.io/apimachinery/pkg/util/validation); the rules are
+those of RFC 1123, 1035 and 6335.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ _TEXT_1123_SUBDOMAIN = _regex(
     "example.com",
 )
 _TEXT_1035 = _regex(
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and "
-    "end with an alphanumeric character",
+    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
+    "and end with an alphanumeric character",
     "[a-z]([-a-z0-9]*[a-z0-9])?",
     "my-name",
     "abc-123",

@@ -66,7 +66,7 @@ def label_selector(text: str) -> LabelSelector:
 
 
 def selector_of(written: Mapping[str, Any] | None) -> LabelSelector:
-    """The selector of an object's LabelSelector (matchLabels, matchExpressions). None selects nothing, {} everything."""
+    """The selector of an object's `matchLabels` and `matchExpressions`. None selects nothing, {} everything."""
     if written is None:
         return NOTHING
     requirements = [

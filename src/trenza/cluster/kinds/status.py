@@ -308,7 +308,7 @@ class Causes:
 
     def unsupported(self, path: str, value: Any, supported: Iterable[str]) -> None:
         """A value that is not one of a closed list."""
-        listed = ", ".join(json.dumps(one) for one in sorted(supported))
+        listed = ", ".join(json.dumps(one) for one in supported)
         self._add("FieldValueNotSupported", f"Unsupported value: {go_text(value)}", path, f"supported values: {listed}")
 
     def duplicate(self, path: str, value: Any) -> None:
@@ -323,6 +323,10 @@ class Causes:
         """A text beyond its limit."""
         self._add("FieldValueTooLong", "Too long", path, f"may not be more than {limit_bytes} bytes")
 
+    def too_many(self, path: str, count: int, limit: int) -> None:
+        """A list beyond its limit."""
+        self._add("FieldValueTooMany", f"Too many: {count}", path, f"must have at most {limit} items")
+
     def not_found(self, path: str, value: Any) -> None:
         """A reference to nothing."""
         self._add("FieldValueNotFound", f"Not found: {go_text(value)}", path, "")
@@ -331,9 +335,15 @@ class Causes:
         self.found.append(Cause(reason, f"{said}: {why}" if why else said, path))
 
 
+class GoText(str):
+    """A text that field errors print as it is: a Go value already spelled out."""
+
+
 def go_text(value: Any) -> str:
     """A value as Go's field errors print it: `"text"`, `80`, `map[string]string{"a":"b"}`, `[]string{"x"}`."""
     match value:
+        case GoText():
+            return str(value)
         case bool():
             return "true" if value else "false"
         case str() | int() | float():
