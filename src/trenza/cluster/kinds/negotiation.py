@@ -50,6 +50,11 @@ def aggregated_discovery(accept: str) -> str | None:
     return None
 
 
+def discovery_media_type(version: str) -> str:
+    """The Content-Type of an aggregated discovery document; a client takes it for an old one by any other name."""
+    return f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+
+
 def _meta(parameters: dict[str, str]) -> bool:
     return parameters.get("g") == "meta.k8s.io" and parameters.get("v") in _META_VERSIONS
 
