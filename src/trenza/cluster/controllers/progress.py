@@ -87,7 +87,7 @@ def rollout_status(deployment: Object, found: Revisions, bounds: Bounds, now_s: 
     conditions = _said(conditions, "Available", words, now_s)
     if deadline_s(deployment) is None:
         conditions = [condition for condition in conditions if condition["type"] != "Progressing"]
-    elif said := _progress(deployment, found, bounds, fields, now_s):
+    elif not spec_of(deployment).get("paused") and (said := _progress(deployment, found, bounds, fields, now_s)):
         conditions = _said(conditions, "Progressing", said, now_s)
     return {**fields, "conditions": conditions}
 
