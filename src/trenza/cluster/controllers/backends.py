@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
@@ -59,8 +60,14 @@ def families_of(service: Object) -> Sequence[str]:
     return [family_of(address)] if address and address != "None" else ["IPv4"]
 
 
+@lru_cache(maxsize=65536)
+def _parsed(address: str) -> tuple[int, bytes]:
+    parsed = ip_address(address)
+    return parsed.version, parsed.packed
+
+
 def family_of(address: str) -> str:
-    return f"IPv{ip_address(address).version}"
+    return f"IPv{_parsed(address)[0]}"
 
 
 def backends(snapshot: Snapshot, service: Object, family: str) -> list[Backend]:
@@ -76,7 +83,7 @@ def backends(snapshot: Snapshot, service: Object, family: str) -> list[Backend]:
         named = bool(spec.get("hostname")) and spec.get("subdomain") == name_of(service)
         hostname = str(spec["hostname"]) if named else ""
         found.append(Backend(pod, address, _ports(service, pod), ready, serving, leaving, hostname))
-    return sorted(found, key=lambda backend: (ip_address(backend.address).packed, uid_of(backend.pod)))
+    return sorted(found, key=lambda backend: (_parsed(backend.address), uid_of(backend.pod)))
 
 
 def _address(pod: Object, family: str) -> str | None:

@@ -7,11 +7,11 @@ An owner of a resource that is not served is left alone, and so are its dependen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from trenza.cluster.controllers.objects import (
     Object,
+    ObjectKey,
     finalizers_of,
     is_deleting,
     key_of,
@@ -20,7 +20,7 @@ from trenza.cluster.controllers.objects import (
     uid_of,
     with_metadata,
 )
-from trenza.cluster.controllers.snapshot import Collection, Snapshot, resource_key
+from trenza.cluster.controllers.snapshot import Collection, OwnerPlace, Snapshot, resource_key
 from trenza.cluster.controllers.writes import Delete, Propagation, Step, Update
 
 FOREGROUND = "foregroundDeletion"
@@ -30,12 +30,11 @@ ORPHAN = "orphan"
 def garbage(snapshot: Snapshot, now_s: float) -> Iterator[Step]:
     for resource, things in snapshot.collections.items():
         yield from _dangling(snapshot, resource, things)
-        for thing in things.values():
-            if is_deleting(thing) and (held := finalizers_of(thing)):
-                if ORPHAN in held:
-                    yield from _orphaning(snapshot, resource, thing)
-                elif FOREGROUND in held and not _blockers(snapshot, thing):
-                    yield Update(resource, without_finalizer(thing, FOREGROUND))
+        for thing in things.held:
+            if ORPHAN in finalizers_of(thing):
+                yield from _orphaning(snapshot, resource, thing)
+            elif FOREGROUND in finalizers_of(thing) and not _blockers(snapshot, thing):
+                yield Update(resource, without_finalizer(thing, FOREGROUND))
 
 
 def without_finalizer(thing: Object, finalizer: str) -> Object:
@@ -43,46 +42,41 @@ def without_finalizer(thing: Object, finalizer: str) -> Object:
     return with_metadata(thing, finalizers=left or None)
 
 
-def owner_resource(reference: Mapping[str, Any]) -> str:
-    """The resource of an ownerReference, by the rule that Kubernetes' plurals follow."""
-    group = reference["apiVersion"].rpartition("/")[0]
-    singular = reference["kind"].lower()
+def owner_resource(version: str, kind: str) -> str:
+    """The resource of an owner by its apiVersion and kind, by the rule that Kubernetes' plurals follow."""
+    singular = kind.lower()
     if singular.endswith("s"):
         plural = singular if singular == "endpoints" else f"{singular}es"
     else:
         plural = f"{singular[:-1]}ies" if singular.endswith("y") and singular[-2] not in "aeiou" else f"{singular}s"
-    return resource_key(group, plural)
+    return resource_key(version.rpartition("/")[0], plural)
 
 
-def find_owner(snapshot: Snapshot, thing: Object, reference: Mapping[str, Any]) -> Object | None:
-    """The owner that the reference names, with its uid: in the namespace of `thing`, or of the whole cluster."""
-    owner = snapshot[owner_resource(reference)].find_uid(reference["uid"])
-    if owner is None or namespace_of(owner) not in ("", namespace_of(thing)):
-        return None
-    return owner
+def find_owner(snapshot: Snapshot, place: OwnerPlace) -> Object | None:
+    """The owner that is meant: with that uid, in the same namespace or of the whole cluster."""
+    owner = snapshot[owner_resource(place.version, place.kind)].find_uid(place.uid)
+    return owner if owner is not None and namespace_of(owner) in ("", place.namespace) else None
 
 
 def _dangling(snapshot: Snapshot, resource: str, things: Collection) -> Iterator[Step]:
     """Deletions and cut references of the objects of one resource whose owners have gone, or wait for them to go."""
-    suspects = {}
-    for uid in things.owner_uids():
-        for thing in things.owned_by(uid):
-            reference = next(reference for reference in owners_of(thing) if reference["uid"] == uid)
-            owner = find_owner(snapshot, thing, reference)
-            if owner is None or _waits(owner):
-                suspects[key_of(thing)] = thing
+    suspects: dict[ObjectKey, Object] = {}
+    for place, dependents in things.references.items():
+        owner = find_owner(snapshot, place)
+        if owner is None or _waits(owner):
+            suspects.update((key_of(thing), thing) for thing in dependents if not is_deleting(thing))
     for thing in suspects.values():
-        if not is_deleting(thing):
-            yield from _judged(snapshot, resource, thing)
+        yield from _judged(snapshot, resource, thing)
 
 
 def _judged(snapshot: Snapshot, resource: str, thing: Object) -> Iterator[Step]:
     solid, waiting = [], []
     for reference in owners_of(thing):
-        if owner_resource(reference) not in snapshot.collections:
+        place = OwnerPlace(reference["apiVersion"], reference["kind"], reference["uid"], namespace_of(thing))
+        if owner_resource(place.version, place.kind) not in snapshot.collections:
             solid.append(reference)
             continue
-        owner = find_owner(snapshot, thing, reference)
+        owner = find_owner(snapshot, place)
         if owner is not None and _waits(owner):
             waiting.append(reference)
         elif owner is not None:

@@ -59,9 +59,6 @@ class NodeTimes:
 def node_lifecycle(snapshot: Snapshot, now_s: float, times: NodeTimes) -> Iterator[Step]:
     every = list(snapshot[NODES].values())
     all_lost = all(_readiness(node) != "True" for node in every)
-    pods: dict[str, list[Object]] = {}
-    for pod in snapshot[PODS].values():
-        pods.setdefault(node_of(pod), []).append(pod)
     for node in every:
         heard_s = heartbeat_s(snapshot, node)
         if now_s >= heard_s + times.grace_s:
@@ -71,9 +68,12 @@ def node_lifecycle(snapshot: Snapshot, now_s: float, times: NodeTimes) -> Iterat
         wanted = wanted_taints(node, now_s, evicting=not all_lost)
         if wanted != list(taints_of(node)):
             yield Update(NODES, with_spec(node, taints=wanted))
-        if _readiness(node) == "Unknown":
-            yield from _unready(node, pods.get(name_of(node), ()), now_s)
-        yield from _evicted(node, pods.get(name_of(node), ()), now_s)
+        silent = _readiness(node) == "Unknown"
+        expelling = [taint for taint in taints_of(node) if taint["effect"] == NO_EXECUTE]
+        if silent or expelling:
+            pods = [pod for pod in snapshot[PODS].values() if node_of(pod) == name_of(node)]
+            yield from _unready(pods, now_s) if silent else ()
+            yield from _evicted(expelling, pods, now_s) if expelling else ()
 
 
 def heartbeat_s(snapshot: Snapshot, node: Object) -> float:
@@ -132,7 +132,7 @@ def wanted_taints(node: Object, now_s: float, *, evicting: bool) -> list[Taint]:
     return [*have, *added]
 
 
-def _unready(node: Object, pods: Sequence[Object], now_s: float) -> Iterator[Step]:
+def _unready(pods: Sequence[Object], now_s: float) -> Iterator[Step]:
     """The pods of a silent node are not ready either, whatever they last said: services stop sending to them.
 
     (A kubelet that says itself that its node is not ready still speaks for its pods.)
@@ -148,11 +148,8 @@ def _unready(node: Object, pods: Sequence[Object], now_s: float) -> Iterator[Ste
             yield UpdateStatus(PODS, with_status(pod, {"conditions": conditions}), (told,))
 
 
-def _evicted(node: Object, pods: Sequence[Object], now_s: float) -> Iterator[Step]:
-    """The pods that do not tolerate the node's NoExecute taints, or have tolerated them for as long as they would."""
-    taints = [taint for taint in taints_of(node) if taint["effect"] == NO_EXECUTE]
-    if not taints:
-        return
+def _evicted(taints: Sequence[Mapping[str, str]], pods: Sequence[Object], now_s: float) -> Iterator[Step]:
+    """The pods that do not tolerate these NoExecute taints, or have tolerated them for as long as they would."""
     for pod in pods:
         if is_deleting(pod):
             continue

@@ -10,8 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
-from trenza.cluster.controllers.objects import Object, ObjectKey, labels_of, owners_of, uid_of
+from trenza.cluster.controllers.objects import (
+    Object,
+    ObjectKey,
+    finalizers_of,
+    is_deleting,
+    labels_of,
+    owners_of,
+    uid_of,
+)
 
 CONFIG_MAPS = "configmaps"
 DAEMON_SETS = "apps/daemonsets"
@@ -33,6 +42,15 @@ SERVICE_ACCOUNTS = "serviceaccounts"
 def resource_key(group: str, plural: str) -> str:
     """What a snapshot calls a resource: `apps/deployments`; those of the core group have their plural alone."""
     return f"{group}/{plural}" if group else plural
+
+
+class OwnerPlace(NamedTuple):
+    """An owner as an ownerReference names it, and the namespace of who names it."""
+
+    version: str
+    kind: str
+    uid: str
+    namespace: str
 
 
 class Collection(Mapping[ObjectKey, Object]):
@@ -74,6 +92,21 @@ class Collection(Mapping[ObjectKey, Object]):
         return found
 
     @cached_property
+    def references(self) -> Mapping[OwnerPlace, list[Object]]:
+        """The objects by each owner that they name, and by where they name it from."""
+        found: dict[OwnerPlace, list[Object]] = {}
+        for (namespace, _), thing in self._objects.items():
+            for owner in owners_of(thing):
+                place = OwnerPlace(owner["apiVersion"], owner["kind"], owner["uid"], namespace)
+                found.setdefault(place, []).append(thing)
+        return found
+
+    @cached_property
+    def held(self) -> tuple[Object, ...]:
+        """Those that are being deleted and that finalizers hold."""
+        return tuple(thing for thing in self._objects.values() if is_deleting(thing) and finalizers_of(thing))
+
+    @cached_property
     def _of_uid(self) -> Mapping[str, Object]:
         return {uid_of(thing): thing for thing in self._objects.values()}
 
@@ -89,9 +122,6 @@ class Collection(Mapping[ObjectKey, Object]):
 
     def owned_by(self, uid: str) -> list[Object]:
         return self._of_owner.get(uid, [])
-
-    def owner_uids(self) -> Iterable[str]:
-        return self._of_owner.keys()
 
     def find_uid(self, uid: str) -> Object | None:
         return self._of_uid.get(uid)

@@ -88,7 +88,7 @@ def old_replicas(found: Revisions, bounds: Bounds) -> dict[str, int]:
 def proportional_replicas(deployment: Object, found: Revisions, bounds: Bounds) -> dict[str, int]:
     """How many pods each active replica set gets when a deployment is scaled amid a rollout, by name.
 
-    Each keeps its share; what rounding leaves over goes to the largest.
+    Each keeps its share; what rounding leaves over is made up by the largest, and by the next where it has no more.
     """
     sharers = found.active
     allowed = bounds.most if bounds.wanted > 0 else 0
@@ -104,9 +104,10 @@ def proportional_replicas(deployment: Object, found: Revisions, bounds: Bounds) 
         share = min(share, left) if to_add > 0 else max(share, left)
         added += share
         shared[name_of(thing)] = replicas_of(thing) + share
-    if ordered:
-        first = name_of(ordered[0])
-        shared[first] = max(0, shared[first] + to_add - added)
+    for thing in ordered:
+        change = max(to_add - added, -shared[name_of(thing)])
+        shared[name_of(thing)] += change
+        added += change
     return shared
 
 

@@ -96,10 +96,10 @@ class Registry:
         new = with_metadata(new, resourceVersion=metadata_of(known)["resourceVersion"], **kept)
         if spec_of(new) != spec_of(known) and resource != NODES:
             new = with_metadata(new, generation=metadata_of(known).get("generation", 0) + 1)
-        if is_deleting(new) and not finalizers_of(new) and not spec_of(new).get("finalizers"):
-            if not (resource == PODS and node_of(new)):
-                self._remove(resource, new)
-                return None
+        held = finalizers_of(new) or spec_of(new).get("finalizers") or (resource == PODS and node_of(new))
+        if is_deleting(new) and not held:
+            self._remove(resource, new)
+            return None
         return known if new == known else self._put(resource, new)
 
     def update_status(self, resource: str, thing: Object) -> Object:

@@ -148,7 +148,7 @@ def test_an_owner_in_another_namespace_is_no_owner() -> None:
     ],
 )
 def test_the_resource_of_an_owner(version: str, kind: str, expected: str) -> None:
-    assert owner_resource({"apiVersion": version, "kind": kind}) == expected
+    assert owner_resource(version, kind) == expected
 
 
 @given(seed=st.integers(0, 10**6))
