@@ -189,7 +189,7 @@ class _Connection:
                 self._http.receive_data(await self._reader.read(_PIECE_BYTES))
             else:
                 assert not isinstance(event, type) or event is h11.PAUSED
-                return event  # type: ignore[return-value]  # NEED_DATA is handled above
+                return event
 
     async def _request(self, event: h11.Request) -> Request | None:
         """The request with its body; None if that is too large."""
