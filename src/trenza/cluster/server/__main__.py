@@ -1,0 +1,79 @@
+"""`python -m trenza.cluster.server`: the server of one cluster until SIGTERM or SIGINT.
+
+It prints one line once it answers: `listening on https://ADDRESS:PORT`. Exit 1: the store could not be opened, or the
+address could not be had; the reason is on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from trenza.cluster.controllers.controlplane import Settings
+from trenza.cluster.controllers.nodes import NodeTimes
+from trenza.cluster.server.first_objects import Networks
+from trenza.cluster.server.no_nodes import NoNodes
+from trenza.cluster.server.server import ServerSettings, running
+from trenza.errors import TrenzaError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code."""
+    settings = _settings(_parser().parse_args(arguments))
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        asyncio.run(_serve(settings))
+    except (TrenzaError, OSError) as error:
+        print(f"trenza.cluster.server: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(settings: ServerSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings, NoNodes()) as server:
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        print(f"listening on https://{host}:{server.port}", flush=True)
+        await stop.wait()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="trenza.cluster.server", description="The API server of one cluster.")
+    add = parser.add_argument
+    add("--listen", required=True, metavar="ADDR:PORT", help="where to answer; port 0 is chosen by the kernel")
+    add("--state", required=True, type=Path, metavar="DIR", help="keys, kubeconfig and the embedded store, 0700")
+    add("--etcd", default="", metavar="URL,…", help="endpoints of an etcd; without it the store is embedded")
+    add("--address", action="append", default=[], metavar="NAME", help="a name or address of the server; repeat")
+    add("--pods", type=IPv4Network, default=IPv4Network("172.16.0.0/16"), metavar="NET")
+    add("--services", type=IPv4Network, default=IPv4Network("10.254.0.0/16"), metavar="NET")
+    add("--overlay", choices=("vxlan", "host-gw"), default="vxlan")
+    add("--cluster", default="trenza", metavar="NAME", help="the name in kubeconfigs")
+    add("--node-grace", type=float, metavar="S", help="a silent node is NotReady after so long")
+    return parser
+
+
+def _settings(said: argparse.Namespace) -> ServerSettings:
+    host, _, port = said.listen.rpartition(":")
+    times = NodeTimes() if said.node_grace is None else NodeTimes(grace_s=said.node_grace)
+    return ServerSettings(
+        directory=said.state,
+        networks=Networks(said.pods, said.services, said.overlay),
+        host=host.strip("[]"),
+        port=int(port),
+        addresses=tuple(said.address),
+        etcd=tuple(one for one in said.etcd.split(",") if one),
+        cluster=said.cluster,
+        control=Settings(node_times=times),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
