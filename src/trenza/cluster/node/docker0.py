@@ -29,13 +29,17 @@ def docker_mac(address: IPv4Address) -> Mac:
 
 
 def wanted_bridge(node: NodeName, own: Lease, services: IPv4Network, *, mtu_bytes: int) -> tuple[Thing, ...]:
-    """docker0 with its address; and a route, so that a host without a default route can speak to services, too."""
+    """docker0 with its address; and a route, so that a host without a default route can speak to services, too.
+
+    No packet goes there: it is translated or refused before. By way of docker0 a pod that asks for a service would be
+    sent an ICMP redirect, and that uses up what the kernel's rate limit allows it of refusals.
+    """
     bridge = Interface(node, DOCKER0)
     return (
         Sysctl(node, "net.ipv4.ip_forward", "1"),
         Bridge(bridge, docker_mac(own.gateway.ip), mtu_bytes=mtu_bytes),
         Address(bridge, IPv4Interface(own.gateway)),
-        Route(node, services, dev=DOCKER0),
+        Route(node, services, dev=NicName("lo")),
     )
 
 

@@ -150,6 +150,10 @@ class HostNetwork:
         outer = rtnetlink.veth_end(nic, derived_mac("", self.node, nic), mtu_bytes)
         born = rtnetlink.new_veth(0, outer, 0, inner, bridge_index=bridge, peer_netns=pod_netns, up=True)
         _check(self._sock.send([born]), nic)
+        port = netns.find_index(self._sock.fileno(), nic)
+        assert port is not None
+        # A pod that reaches itself through a service: its translated packet is bridged back to where it came from.
+        _check(self._sock.send([rtnetlink.set_link(port, rtnetlink.hairpin())]), nic)
         pod = NetlinkSocket(self._home, pod_netns)
         try:
             index = netns.find_index(pod.fileno(), "eth0")
