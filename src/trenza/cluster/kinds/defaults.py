@@ -27,7 +27,7 @@ def with_defaults(written: Object) -> Object:
     return filled
 
 
-def with_pod_admission(pod: Object, *, token_volume: str | None = None) -> Object:
+def with_pod_admission(pod: Object, *, token_volume: str | None = None, toleration_s: int = TOLERATION_S) -> Object:
     """The pod as admission leaves it: service account, tolerations of lost nodes, priority, the token's volume.
 
     `token_volume` names the volume to add (`kube-api-access-x7k2p`), None for none.
@@ -42,7 +42,7 @@ def with_pod_admission(pod: Object, *, token_volume: str | None = None) -> Objec
     for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
         if not any(_tolerates(toleration, key) for toleration in tolerations):
             tolerations.append(
-                {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATION_S}
+                {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": toleration_s}
             )
     if token_volume is not None and spec.get("automountServiceAccountToken", True):
         _add_token(spec, token_volume)

@@ -23,6 +23,7 @@ from trenza.errors import KeeperError
 from trenza.linux import syscalls
 from trenza.linux.syscalls import CLONE_NEWNET, CLONE_NEWPID
 
+MODULE: Final = "trenza.cluster.node"
 TITLE: Final = b"kubelet"
 SETTINGS_DESCRIPTOR: Final = 3
 _FLOCK: Final = struct.Struct("hhqqi4x")
@@ -31,9 +32,10 @@ _TITLE_FIELDS: Final = (47, 48)
 
 
 # ------------------------------------------------------------------ from the keeper
-def start(settings: str, log: int) -> None:
-    """Execute an agent with its settings, output and errors to `log`. The caller is in the sandbox, as the keeper is.
+def start(settings: str, log: int, module: str = MODULE) -> None:
+    """Execute an agent, or another `module` that enters a host, with its settings; output and errors go to `log`.
 
+    The caller is in the sandbox, as the keeper is.
     Raises KeeperError if it cannot enter its host; what comes later it says in its log.
     """
     given = os.memfd_create("settings")
@@ -47,7 +49,7 @@ def start(settings: str, log: int) -> None:
             (os.POSIX_SPAWN_DUP2, log, 2),
             (os.POSIX_SPAWN_DUP2, given, SETTINGS_DESCRIPTOR),
         ]
-        argv = [sys.executable, "-I", "-m", "trenza.cluster.node"]
+        argv = [sys.executable, "-I", "-m", module]
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
         pid = os.posix_spawn(sys.executable, argv, environment, file_actions=actions, setsid=False)
         os.close(null)
@@ -80,13 +82,13 @@ class Place:
     sandbox_netns: int
 
 
-def enter(host_pid: int, run: Callable[[Place], None]) -> None:
+def enter(host_pid: int, run: Callable[[Place], None], title: bytes = TITLE) -> None:
     """Fork into a host's pid and network namespaces and `run` there, a child of the host's init. The parent returns.
 
     A pid namespace is entered by children only; of two forks the first ends, and the kernel hands the second to the
     host's init.
     """
-    _wipe_command_line()
+    _wipe_command_line(title)
     sandbox_netns = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     for name, kind in (("pid", CLONE_NEWPID), ("net", CLONE_NEWNET)):
         descriptor = os.open(f"/proc/{host_pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
@@ -118,11 +120,11 @@ def hold(directory: Path) -> int:
     return descriptor
 
 
-def _wipe_command_line() -> None:
+def _wipe_command_line(title: bytes) -> None:
     """Write over the arguments where the kernel shows them: prctl would want capabilities over the machine."""
     fields = Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()
     start, end = (int(fields[number - 2]) for number in _TITLE_FIELDS)
-    title = TITLE[: end - start - 1]
-    ctypes.memmove(start, title.ljust(end - start, b"\0"), end - start)
-    name = ctypes.create_string_buffer(TITLE)
+    shown = title[: end - start - 1]
+    ctypes.memmove(start, shown.ljust(end - start, b"\0"), end - start)
+    name = ctypes.create_string_buffer(title)
     syscalls.prctl(syscalls.PR_SET_NAME, ctypes.addressof(name))

@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--services", type=IPv4Network, default=IPv4Network("10.254.0.0/16"), metavar="NET")
     add("--overlay", choices=("vxlan", "host-gw"), default="vxlan")
     add("--cluster", default="trenza", metavar="NAME", help="the name in kubeconfigs")
+    add("--eviction", type=int, default=300, metavar="S", help="pods of a node in trouble are replaced after so long")
     add("--node-grace", type=float, metavar="S", help="a silent node is NotReady after so long")
     return parser
 
@@ -71,6 +72,7 @@ def _settings(said: argparse.Namespace) -> ServerSettings:
         addresses=tuple(said.address),
         etcd=tuple(one for one in said.etcd.split(",") if one),
         cluster=said.cluster,
+        eviction_s=said.eviction,
         control=Settings(node_times=times),
     )
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from random import Random
 
-from trenza.cluster.kinds.defaults import with_defaults, with_pod_admission
+from trenza.cluster.kinds.defaults import TOLERATION_S, with_defaults, with_pod_admission
 from trenza.cluster.kinds.managed import after_update
 from trenza.cluster.kinds.names import resource_version, timestamp
 from trenza.cluster.kinds.resources import Object, Resource, find_resource
@@ -101,6 +101,7 @@ class Registry:
     now_s: Callable[[], float]
     random: Random
     reader: Reader = field(default_factory=Reader)
+    eviction_s: int = TOLERATION_S
     _allocator: Allocator = field(init=False)
     _ranges: Ranges = field(init=False)
     _namespaces: dict[str, Stored] = field(default_factory=dict)
@@ -186,7 +187,7 @@ class Registry:
     async def _create(self, resource: Resource, written: Object, writer: Writer) -> Outcome:
         made = with_defaults(written)
         if resource.group_plural == "/pods":
-            made = with_pod_admission(made)
+            made = with_pod_admission(made, toleration_s=self.eviction_s)
         now_s = self.now_s()
         made = for_creation(resource, made, now_s, self.random)
         validate_new(resource, made, self._ranges)

@@ -54,6 +54,7 @@ class ServerSettings:
     addresses: tuple[str, ...] = ()
     etcd: tuple[str, ...] = ()
     cluster: str = "trenza"
+    eviction_s: int = 300
     control: Settings = field(default_factory=Settings)
     tokens: Mapping[str, User] = field(default_factory=dict)
     compact_every_s: float = COMPACT_EVERY_S
@@ -96,7 +97,9 @@ async def running(
     store = await open_store(settings)
     async with contextlib.AsyncExitStack() as undo:
         undo.push_async_callback(store.close)
-        registry = Registry(store, settings.networks.services, now_s, random or SystemRandom())
+        registry = Registry(
+            store, settings.networks.services, now_s, random or SystemRandom(), eviction_s=settings.eviction_s
+        )
         tokens = Tokens(authority, {**settings.tokens, _admin_token(settings.directory): _admin()})
         streams = nodes(registry, authority) if callable(nodes) else nodes
         address = settings.addresses[0] if settings.addresses else settings.host
