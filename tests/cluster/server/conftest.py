@@ -29,7 +29,7 @@ def anyio_backend() -> str:
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
     directory = tmp_path / "server"
     tokens = {"reading": User("reader", (READERS, AUTHENTICATED)), "nobody": User("nobody", (AUTHENTICATED,))}
-    settings = ServerSettings(directory, NETWORKS, tokens=tokens)
+    settings = ServerSettings(directory, NETWORKS, tokens=tokens, slow_client_s=2)
     async with running(settings, lambda registry, _: NodeAgents(registry, None)) as server:
         yield server
 

@@ -66,7 +66,9 @@ async def test_who_asks_decides_what_is_answered(ask: Client, tls: ssl.SSLContex
         ("PATCH", f"{MAPS}/absent", b"{}", "application/merge-patch+json", 404, "NotFound"),
         ("PATCH", f"{MAPS}/x", b"[1]", "application/merge-patch+json", 400, "BadRequest"),
         ("PATCH", f"{MAPS}/x", b"{}", "application/json-patch+json", 400, "BadRequest"),
-        ("PATCH", f"{MAPS}/x", b'[{"op": "x"}]', "application/json-patch+json", 422, "Invalid"),
+        ("PATCH", f"{MAPS}/x", b'[{"op": "x"}]', "application/json-patch+json", 400, "BadRequest"),
+        ("PATCH", f"{MAPS}/x", b'[{"op": "test", "path": "/kind", "value": 1}]', "application/json-patch+json", 422,
+         "Invalid"),
         ("PATCH", f"{MAPS}/x", b"{}", "application/apply-patch+yaml", 422, "Invalid"),
         ("PATCH", f"{MAPS}/x?fieldManager=m", b"metadata: 1", "application/apply-patch+yaml", 400, "BadRequest"),
         ("DELETE", f"{MAPS}/x", b'{"propagationPolicy": "Sometimes"}', "application/json", 422, "Invalid"),
@@ -102,7 +104,7 @@ async def test_refusals(
 
 
 async def test_what_is_no_http_ends_only_its_own_connection(ask: Client, tls: ssl.SSLContext) -> None:
-    for sent in (b"\x16\x03\x01 nonsense\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"A" * 100_000):
+    for sent in (b"\x16\x03\x01 nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"A" * 100_000):
         reader, writer = await asyncio.open_connection("127.0.0.1", ask.port, ssl=tls, server_hostname="localhost")
         async with asyncio.timeout(10):
             writer.write(sent)
@@ -247,7 +249,7 @@ async def test_a_watcher_that_vanishes_is_forgotten_and_one_that_sleeps_is_dropp
     begin = json.loads((await ask("POST", MAPS, named("big", a="x" * 400_000))).content)
     for number in range(120):
         change = {**begin, "data": {"a": f"{number}" + "x" * 400_000}}
-        change["metadata"] = {"name": "big"}
+        change["metadata"] = {"name": "big", "namespace": "default"}
         await server.registry.update(maps, "default", "big", lambda _, change=change: change, writing)  # type: ignore[misc]
     await settle(before)
     asleep.transport.abort()
@@ -275,6 +277,7 @@ async def test_events_are_one_object_in_two_groups(ask: Client) -> None:
 
 
 async def test_a_binding_is_made_once(ask: Client, server: Server) -> None:
+    await ask("POST", "/api/v1/nodes", {"metadata": {"name": "n1"}})
     await ask("POST", PODS_PATH, POD)
     binding = {"metadata": {"name": "a"}, "target": {"kind": "Node", "name": "n1"}}
     assert (await ask("POST", f"{PODS_PATH}/a/binding", binding)).status == 201
@@ -284,6 +287,7 @@ async def test_a_binding_is_made_once(ask: Client, server: Server) -> None:
 
 
 async def test_a_pod_on_a_node_is_gone_when_its_node_says_so(ask: Client) -> None:
+    await ask("POST", "/api/v1/nodes", {"metadata": {"name": "n1"}})  # a pod of no node would be collected
     made = (await ask("POST", PODS_PATH, {**POD, "spec": {**POD["spec"], "nodeName": "n1"}})).json  # type: ignore[dict-item]
     deleted = (await ask("DELETE", f"{PODS_PATH}/a")).json
     assert deleted["metadata"]["deletionGracePeriodSeconds"] == 30

@@ -25,7 +25,7 @@ from trenza.cluster.controllers.controlplane import Settings, control_plane
 from trenza.cluster.server import tls
 from trenza.cluster.server.control import ControlLoop
 from trenza.cluster.server.first_objects import Networks, ensure_first_objects
-from trenza.cluster.server.http import HttpServer
+from trenza.cluster.server.http import SLOW_S, HttpServer
 from trenza.cluster.server.node_agents import NodeAgents
 from trenza.cluster.server.nodestreams import NodeStreams
 from trenza.cluster.server.registry import Registry
@@ -59,6 +59,7 @@ class ServerSettings:
     control: Settings = field(default_factory=Settings)
     tokens: Mapping[str, User] = field(default_factory=dict)
     compact_every_s: float = COMPACT_EVERY_S
+    slow_client_s: float = SLOW_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ async def running(
         streams = nodes(registry, _towards_nodes(settings.directory, authority, now))
         address = settings.addresses[0] if settings.addresses else settings.host
         api = Api(registry, tokens, streams, address)
-        http = HttpServer(api.answer)
+        http = HttpServer(api.answer, slow_s=settings.slow_client_s)
         undo.push_async_callback(http.close)
         context = tls.server_context(_credentials(settings, authority, now), settings.directory / "ca.crt")
         port = await http.listen(settings.host, settings.port, context)
