@@ -11,5 +11,5 @@
     control                         the controllers, driven by one watch over everything
     server                          all of it together; `python -m trenza.cluster.server`
 
-What runs on nodes is reached by `nodestreams.NodeStreams` alone.
+What runs on nodes is reached by `nodestreams.NodeStreams` alone; `node_agents` is its client over the network.
 """

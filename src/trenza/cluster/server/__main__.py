@@ -17,7 +17,6 @@ from pathlib import Path
 from trenza.cluster.controllers.controlplane import Settings
 from trenza.cluster.controllers.nodes import NodeTimes
 from trenza.cluster.server.first_objects import Networks
-from trenza.cluster.server.no_nodes import NoNodes
 from trenza.cluster.server.server import ServerSettings, running
 from trenza.errors import TrenzaError
 
@@ -39,7 +38,7 @@ async def _serve(settings: ServerSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(settings, NoNodes()) as server:
+    async with running(settings) as server:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         print(f"listening on https://{host}:{server.port}", flush=True)
         await stop.wait()

@@ -23,6 +23,7 @@ WAITING_BYTES = 1024 * 1024  # for a client that reads slowly
 SLOW_S = 30.0
 IDLE_S = 600.0
 BODY_S = 60.0
+_CLOSING_S = 2.0
 _PIECE_BYTES = 256 * 1024
 
 
@@ -134,11 +135,22 @@ class HttpServer:
             pass  # `close`
         finally:
             self._connections.discard(task)
-            writer.transport.abort() if task.cancelling() else writer.close()
-            with contextlib.suppress(OSError, TimeoutError, ssl.SSLError, asyncio.CancelledError):
-                async with asyncio.timeout(2):
+            await _closed(writer, now=bool(task.cancelling()))
+
+
+async def _closed(writer: asyncio.StreamWriter, *, now: bool) -> None:
+    """Close a connection: what is written is sent, unless it has to be `now` or the client does not take it."""
+    if not now:
+        writer.close()
+        with contextlib.suppress(OSError, ssl.SSLError):
+            try:
+                async with asyncio.timeout(_CLOSING_S):
                     await writer.wait_closed()
-            writer.transport.abort()
+                return
+            except TimeoutError:
+                pass
+    with contextlib.suppress(AttributeError):  # Python 3.11: a TLS transport that is closed has no protocol any more
+        writer.transport.abort()
 
 
 class _Connection:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -24,7 +25,8 @@ from trenza.cluster.controllers.controlplane import Settings, control_plane
 from trenza.cluster.server import tls
 from trenza.cluster.server.control import ControlLoop
 from trenza.cluster.server.first_objects import Networks, ensure_first_objects
-from trenza.cluster.server.http import HttpServer
+from trenza.cluster.server.http import SLOW_S, HttpServer
+from trenza.cluster.server.node_agents import NodeAgents
 from trenza.cluster.server.nodestreams import NodeStreams
 from trenza.cluster.server.registry import Registry
 from trenza.cluster.server.routes import Api
@@ -58,6 +60,7 @@ class ServerSettings:
     control: Settings = field(default_factory=Settings)
     tokens: Mapping[str, User] = field(default_factory=dict)
     compact_every_s: float = COMPACT_EVERY_S
+    slow_client_s: float = SLOW_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +88,12 @@ async def open_store(settings: ServerSettings) -> Store:
 @asynccontextmanager
 async def running(
     settings: ServerSettings,
-    nodes: NodeStreams | Callable[[Registry, tls.Authority], NodeStreams],
+    nodes: Callable[[Registry, ssl.SSLContext], NodeStreams] = NodeAgents,
     *,
     now_s: Callable[[], float] = time.time,
     random: Random | None = None,
 ) -> AsyncIterator[Server]:
-    """The server, as long as the block lasts. `nodes` may be made of the registry and the authority."""
+    """The server, as long as the block lasts. `nodes` is given the registry and TLS towards the nodes' agents."""
     settings.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     now = datetime.fromtimestamp(now_s(), UTC)
     authority = tls.Authority.kept_in(settings.directory, now)
@@ -101,10 +104,10 @@ async def running(
             store, settings.networks.services, now_s, random or SystemRandom(), eviction_s=settings.eviction_s
         )
         tokens = Tokens(authority, {**settings.tokens, _admin_token(settings.directory): _admin()})
-        streams = nodes(registry, authority) if callable(nodes) else nodes
+        streams = nodes(registry, _towards_nodes(settings.directory, authority, now))
         address = settings.addresses[0] if settings.addresses else settings.host
         api = Api(registry, tokens, streams, address)
-        http = HttpServer(api.answer)
+        http = HttpServer(api.answer, slow_s=settings.slow_client_s)
         undo.push_async_callback(http.close)
         context = tls.server_context(_credentials(settings, authority, now), settings.directory / "ca.crt")
         port = await http.listen(settings.host, settings.port, context)
@@ -153,6 +156,14 @@ def _credentials(settings: ServerSettings, authority: tls.Authority, now: dateti
     for path, content in zip(paths, (made.certificate, made.key), strict=True):
         tls.write_private(path, content)
     return paths
+
+
+def _towards_nodes(directory: Path, authority: tls.Authority, now: datetime) -> ssl.SSLContext:
+    made = authority.client("kube-apiserver-kubelet-client", (MASTERS,), now)
+    paths = directory / "kubelet-client.crt", directory / "kubelet-client.key"
+    for path, content in zip(paths, (made.certificate, made.key), strict=True):
+        tls.write_private(path, content)
+    return tls.client_context(paths, directory / "ca.crt")
 
 
 def _admin() -> User:

@@ -157,6 +157,14 @@ def server_context(credentials: tuple[Path, Path], authority: Path) -> ssl.SSLCo
     return context
 
 
+def client_context(credentials: tuple[Path, Path], authority: Path) -> ssl.SSLContext:
+    """TLS towards servers of the authority, showing a certificate. `credentials`: certificate and key files."""
+    context = ssl.create_default_context(cafile=str(authority))
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(*credentials)
+    return context
+
+
 def kubeconfig(
     cluster: str, url: str, authority: bytes, *, user: str, credentials: Credentials | None = None, token: str = ""
 ) -> str:
