@@ -32,7 +32,8 @@ switches: {{di: {{}}}}
 hosts:
   playancha: {{forwarding: true, nics: {{eth0: {{to: di, ip: 10.9.0.1/24}}}}}}
   larrain: {{forwarding: true, nics: {{eth0: {{to: di, ip: 10.9.0.2/24}}}}, routes: [{{to: default, via: 10.9.0.100}}]}}
-  concepcion: {{forwarding: true, nics: {{eth0: {{to: di, ip: 10.9.0.3/24}}}}, routes: [{{to: default, via: 10.9.0.100}}]}}
+  concepcion:
+    {{forwarding: true, nics: {{eth0: {{to: di, ip: 10.9.0.3/24}}}}, routes: [{{to: default, via: 10.9.0.100}}]}}
   internet: {{nics: {{eth0: {{to: di, ip: [10.9.0.100/24, 8.8.4.4/32]}}}}}}
 """
 
@@ -143,7 +144,12 @@ class Cluster:
 
     def pod(self, name: str, node: str, *argv: str, image: str = "host", **spec: Any) -> Object:
         """Create a pod with one container, bound to a node; `container` of `spec` goes into that."""
-        container = {"name": "main", "image": image, **({"command": list(argv)} if argv else {}), **spec.pop("container", {})}
+        container = {
+            "name": "main",
+            "image": image,
+            **({"command": list(argv)} if argv else {}),
+            **spec.pop("container", {}),
+        }
         thing = {
             "kind": "Pod", "apiVersion": "v1", "metadata": {"name": name, "labels": spec.pop("labels", {})},
             "spec": {"nodeName": node, "containers": [container, *spec.pop("more", ())], **spec},
@@ -163,6 +169,7 @@ class Cluster:
 
     def ready(self, name: str) -> str:
         """The address of a pod, once it is Ready."""
+
         def is_ready() -> str:
             status = self.status(name)
             conditions = {one["type"]: one["status"] for one in status.get("conditions", ())}
@@ -174,7 +181,10 @@ class Cluster:
             raise AssertionError(f"{error}\n{json.dumps(self.status(name), indent=1)}\n{self.logs()}") from None
 
     def state(self, name: str, container: str = "main") -> Object:
-        statuses = [*self.status(name).get("containerStatuses", ()), *self.status(name).get("initContainerStatuses", ())]
+        statuses = [
+            *self.status(name).get("containerStatuses", ()),
+            *self.status(name).get("initContainerStatuses", ()),
+        ]
         return next((one for one in statuses if one["name"] == container), {"state": {}, "lastState": {}})
 
     def delete_pod(self, name: str, **options: Any) -> None:
@@ -182,21 +192,43 @@ class Cluster:
 
     def service(self, name: str, address: str, port: int, target: int, pods: dict[str, str], **spec: Any) -> None:
         """A service, and a slice with these pods (address by node)."""
-        ports = [{"name": "http", "protocol": "TCP", "port": port, **({"nodePort": spec.pop("nodePort")} if "nodePort" in spec else {})}]
-        self.create("services", {"kind": "Service", "apiVersion": "v1", "metadata": {"name": name}, "spec": {"clusterIP": address, "ports": ports, **spec}})
+        ports = [
+            {
+                "name": "http",
+                "protocol": "TCP",
+                "port": port,
+                **({"nodePort": spec.pop("nodePort")} if "nodePort" in spec else {}),
+            }
+        ]
+        self.create(
+            "services",
+            {
+                "kind": "Service",
+                "apiVersion": "v1",
+                "metadata": {"name": name},
+                "spec": {"clusterIP": address, "ports": ports, **spec},
+            },
+        )
         self.endpoints(name, target, pods)
 
     def endpoints(self, name: str, target: int, pods: dict[str, str]) -> None:
         thing = {
             "kind": "EndpointSlice", "apiVersion": "discovery.k8s.io/v1", "addressType": "IPv4",
             "metadata": {"name": f"{name}-1", "labels": {"kubernetes.io/service-name": name}},
-            "endpoints": [{"addresses": [address], "nodeName": node, "conditions": {"ready": True}} for address, node in pods.items()],
+            "endpoints": [
+                {"addresses": [address], "nodeName": node, "conditions": {"ready": True}}
+                for address, node in pods.items()
+            ],
             "ports": [{"name": "http", "protocol": "TCP", "port": target}],
         }  # fmt: skip
         try:
             self.create("endpointslices", thing, "apis/discovery.k8s.io/v1")
         except ApiError:
-            self.ask("PATCH", f"/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/{name}-1", {"endpoints": thing["endpoints"]})
+            self.ask(
+                "PATCH",
+                f"/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/{name}-1",
+                {"endpoints": thing["endpoints"]},
+            )
 
     def exec(self, pod: str, command: str, *, container: str = "main", check: bool = True, **more: Any) -> Object:
         """What a command in a pod's container prints, through the endpoint of its host."""

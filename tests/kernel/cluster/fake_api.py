@@ -197,7 +197,11 @@ class Server:
         if path == "/test/exec":
             return await self.execute(body)
         if path == "/test/history":
-            return {"history": [{"at": at, "type": kind, "in": place, "object": thing} for at, kind, place, thing in store.history]}
+            return {
+                "history": [
+                    {"at": at, "type": kind, "in": place, "object": thing} for at, kind, place, thing in store.history
+                ]
+            }
         if path == "/coreos.com/network/config":
             return store.network
         if path == "/coreos.com/network/subnets":
@@ -261,7 +265,9 @@ class Server:
         query = [("command", word) for word in body.get("argv", ())]
         query += [(name, "true") for name in ("stdin", "tty") if body.get(name)]
         query += [("port", str(body["port"]))] if "port" in body else []
-        target = f"/{body.get('verb', 'exec')}/{body['namespace']}/{body['pod']}/{body.get('container', '')}".rstrip("/")
+        target = f"/{body.get('verb', 'exec')}/{body['namespace']}/{body['pod']}/{body.get('container', '')}".rstrip(
+            "/"
+        )
         try:
             if body.get("verb") == "containerLogs":
                 return await self.logs(body, target)

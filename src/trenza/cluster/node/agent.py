@@ -130,7 +130,9 @@ class Agent:
         name = NodeName(settings.node)
         self.network = HostNetwork(Node(name, NodeKind.HOST, None, settings.node))
         first_id = 0 if settings.single_id else 1
-        self.containers = Containers(settings.node, settings.host_pid, sandbox_netns, first_id=first_id)
+        self.containers = Containers(
+            settings.node, settings.host_pid, sandbox_netns, first_id=first_id, init_adopts=settings.init_adopts
+        )
         self.home = Home()
         tls = settings.tls
         context = None if tls is None else client_context(tls.ca, tls.certificate, tls.key)
