@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 
 import pytest
-from conftest import NETWORK, Cluster, until
+from clusters import NETWORK, Cluster, until
 
 pytestmark = pytest.mark.kernel
 
@@ -162,5 +161,4 @@ def test_a_lease_that_comes_or_goes_is_followed(cluster: Cluster) -> None:
         if one["value"]["PublicIP"] == "10.9.0.2"
     )
     cluster.ask("DELETE", f"/coreos.com/network/subnets/{own}")
-    leases = lambda: json.dumps(cluster.ask("GET", "/coreos.com/network/subnets"))  # noqa: E731
-    until(lambda: own in leases(), "the own lease is taken again")
+    until(lambda: own in str(cluster.ask("GET", "/coreos.com/network/subnets")), "the own lease is taken again")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
-from conftest import Cluster, until
+from clusters import Cluster, until
+
+from trenza.cluster.node.launch import find
 
 pytestmark = pytest.mark.kernel
 
@@ -288,3 +290,33 @@ def test_exit_codes_are_known_where_a_kernel_tells_only_parents(bare: Cluster) -
     bare.run("larrain", "pkill -KILL -f '^sleep 100[0]'")
     until(lambda: bare.state("stays")["restartCount"] == 1, "a restart")
     assert bare.state("stays")["lastState"]["terminated"]["exitCode"] == 137
+
+
+def test_a_host_that_is_cut_off_goes_on_and_is_heard_again(cluster: Cluster) -> None:
+    cluster.pod("a", "larrain", "sh", "-c", "sleep 1; exit 1")
+    cluster.pod("stays", "larrain", "sleep", "1000")
+    cluster.ready("stays")
+    lease = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/larrain"
+    cluster.run("larrain", "ip link set eth0 down")
+    beaten = cluster.ask("GET", lease)["spec"]["renewTime"]
+    until(lambda: cluster.run("larrain", "ls /var/log/pods/default_a_*/main").count("log") >= 3, "it restarts alone")
+    assert cluster.ask("GET", lease)["spec"]["renewTime"] == beaten
+    cluster.run("larrain", "ip link set eth0 up; ip route add default via 10.9.0.100")
+    until(lambda: cluster.ask("GET", lease)["spec"]["renewTime"] != beaten, "a heartbeat")
+    until(lambda: cluster.state("a")["restartCount"] >= 2, "what happened meanwhile is told")
+    assert cluster.state("stays")["restartCount"] == 0
+
+
+def test_a_host_that_was_switched_off_runs_its_pods_again(cluster: Cluster) -> None:
+    cluster.pod("a", "larrain", "sleep", "1000")
+    cluster.ready("a")
+    cluster.trenza("stop", "larrain")
+    assert find(cluster.directory / "larrain") is None
+    cluster.trenza("start", "larrain")
+    cluster.learn_pids()
+    cluster.start_agent("larrain")
+    until(lambda: cluster.state("a")["restartCount"] == 1, "a second run")
+    cluster.ready("a")
+    assert cluster.state("a")["lastState"]["terminated"]["reason"] == "ContainerStatusUnknown"
+    cluster.pod("b", "concepcion", "sleep", "1000")
+    assert "1 received" in cluster.exec("a", f"ping -c 1 -W 5 {cluster.ready('b')}")["out"]

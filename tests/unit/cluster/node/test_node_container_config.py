@@ -124,12 +124,13 @@ def test_expanding_with_nothing_known_changes_only_dollars(text: str) -> None:
 
 
 def test_volumes_have_their_files_and_mounts_their_places() -> None:
+    token = {"serviceAccountToken": {"path": "token"}}
     labels = {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}
     spec = {
         "volumes": [
             {"name": "c", "configMap": {"name": "c", "items": [{"key": "page", "path": "a/b", "mode": 0o600}]}},
             {"name": "e", "emptyDir": {}},
-            {"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}, {"downwardAPI": labels}]}},
+            {"name": "t", "projected": {"sources": [token, {"downwardAPI": labels}]}},
             {"name": "h", "hostPath": {"path": "/srv"}},
         ]
     }  # fmt: skip
