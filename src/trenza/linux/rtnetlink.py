@@ -144,7 +144,7 @@ def port_options(cost: int | None, priority: int) -> bytes:
 
 
 def hairpin() -> bytes:
-    """IFLA_LINKINFO that lets a bridge send a frame back through the port by which it came; it must be a port already."""
+    """IFLA_LINKINFO that lets a bridge send a frame back where it came from; the link must be a port already."""
     return attribute(18, attribute(4, b"bridge\0") + attribute(5, attribute(4, b"\x01")))
 
 

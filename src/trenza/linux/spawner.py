@@ -13,11 +13,12 @@ Requests and answers are JSON, one per SEQPACKET message, with descriptors by SC
     {"do": "alive", "owner"}                                                → {"nodes": {name: [pid, pid in host]}}
     {"do": "exec", "node", "argv", "env", "cwd", "user", "tty", "detach"}   → {"pid"} (+ pty) …later {"exit": status}
     {"do": "services"}                                                      → {"services": {node: {service: pid}}}
-    {"do": "service", "node", "service"}                                    → {"pid"} + its pidfd
+    {"do": "service", "node", "service"}                                    → {"pid", "exit"} + its pidfd
 
 `exec` takes the caller's descriptors for stdin, stdout and stderr (one to three); with `service`, a name, it gives a
-pidfd back, which `service` gives again, even when the process has ended: how it did is known to whoever asks later. A
-pid is one of the sandbox.
+pidfd back, which `service` gives again, even when the process has ended: how it did is known to whoever asks later.
+What is detached becomes a child of its node's init; with `reap` it stays one of the spawner's, which then knows its
+exit status on kernels that tell it to parents only. A pid is one of the sandbox.
 
 `alive` tells of the nodes that were spawned with the same `owner`; the keeper's have none.
 
@@ -83,12 +84,14 @@ class _Node:
     owner: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Service:
     """A declared process of a node; its pidfd tells how it ended for as long as the node is there."""
 
     pid: int
     pidfd: int
+    status: int | None = None
+    """Its exit status, where it was our child and has ended."""
 
 
 @dataclass(slots=True)
@@ -107,6 +110,8 @@ class Spawner:
         self.nodes: dict[str, _Node] = {}
         self.clients: dict[int, _Client] = {}
         self.services: dict[str, dict[str, _Service]] = {}
+        self.reaped: dict[int, _Service] = {}
+        """Those that are our own children, by pid."""
         self.wakeup, self.wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.poll = select.poll()
         self.ends = select.poll()
@@ -145,6 +150,9 @@ class Spawner:
                 return
             if not pid:
                 return
+            service = self.reaped.pop(pid, None)
+            if service is not None:
+                service.status = os.waitstatus_to_exitcode(status)
             for client in list(self.clients.values()):
                 if pid in client.children:
                     client.children.discard(pid)
@@ -200,7 +208,7 @@ class Spawner:
                 service = self.services.get(request["node"], {}).get(request["service"])
                 if service is None:
                     raise ProcessLookupError(errno.ESRCH, f"{request['node']} was not asked to run that")
-                self._answer(client, {"pid": service.pid}, (service.pidfd,))
+                self._answer(client, {"pid": service.pid, "exit": service.status}, (service.pidfd,))
             case other:
                 raise ValueError(f"unknown request {other!r}")
 
@@ -430,6 +438,8 @@ class Spawner:
                 os.close(services[request["service"]].pidfd)
             services[request["service"]] = _Service(pid, os.pidfd_open(pid))
             pidfds = (services[request["service"]].pidfd,)
+            if request.get("reap"):
+                self.reaped[pid] = services[request["service"]]
         self._answer(client, {"pid": pid}, (*pty, *pidfds))
         for descriptor in pty:
             os.close(descriptor)
@@ -472,7 +482,7 @@ class Spawner:
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
             for descriptor, kind in namespaces:
                 syscalls.setns(descriptor, kind)
-            if request.get("detach") and os.fork():
+            if request.get("detach") and not request.get("reap") and os.fork():
                 os._exit(0)  # what stays is adopted by the node's init
             uid, gid, home, shell = _account(request.get("user") or "root")
             pty: list[int] = []

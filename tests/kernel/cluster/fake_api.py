@@ -197,7 +197,11 @@ class Server:
         if path == "/test/exec":
             return await self.execute(body)
         if path == "/test/history":
-            return {"history": [{"at": at, "type": kind, "in": place, "object": thing} for at, kind, place, thing in store.history]}
+            return {
+                "history": [
+                    {"at": at, "type": kind, "in": place, "object": thing} for at, kind, place, thing in store.history
+                ]
+            }
         if path == "/coreos.com/network/config":
             return store.network
         if path == "/coreos.com/network/subnets":
@@ -238,17 +242,18 @@ class Server:
         leases = path == "/coreos.com/network/subnets"
         after = int(query["revision" if leases else "resourceVersion"])
         collection, namespace = ("", "") if leases else self.key(path)[:2]
+        place = sum(at <= after for at, _, _, _ in store.history)
         while not writer.is_closing():
             lines: list[Object] = []
             if leases:
                 lines = [{"subnet": subnet, "value": value} for at, subnet, value in store.lease_history if at > after]
             else:
                 lines = [
-                    {"type": kind, "object": thing} for at, kind, where, thing in store.history
-                    if at > after and where == collection and namespace in ("", thing["metadata"].get("namespace"))
+                    {"type": kind, "object": thing} for at, kind, where, thing in store.history[place:]
+                    if where == collection and namespace in ("", thing["metadata"].get("namespace"))
                     and selected(thing, query.get("fieldSelector", ""))
                 ]  # fmt: skip
-            after = store.revision
+            place, after = len(store.history), store.revision
             for line in lines:
                 writer.write(connection.send(h11.Data(data=json.dumps(line).encode() + b"\n")) or b"")
             await writer.drain()
@@ -261,7 +266,9 @@ class Server:
         query = [("command", word) for word in body.get("argv", ())]
         query += [(name, "true") for name in ("stdin", "tty") if body.get(name)]
         query += [("port", str(body["port"]))] if "port" in body else []
-        target = f"/{body.get('verb', 'exec')}/{body['namespace']}/{body['pod']}/{body.get('container', '')}".rstrip("/")
+        target = f"/{body.get('verb', 'exec')}/{body['namespace']}/{body['pod']}/{body.get('container', '')}".rstrip(
+            "/"
+        )
         try:
             if body.get("verb") == "containerLogs":
                 return await self.logs(body, target)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 
 import pytest
-from conftest import NETWORK, Cluster, until
+from clusters import NETWORK, Cluster, until
 
 pytestmark = pytest.mark.kernel
 
@@ -43,7 +42,9 @@ def test_a_packet_takes_the_three_hops_of_the_overlay(cluster: Cluster) -> None:
     assert hops == [f"{a.rsplit('.', 1)[0]}.1", f"{b.rsplit('.', 1)[0]}.0", b]
     assert "1 received" in cluster.exec("a", f"ping -c 1 -W 5 -M do -s 1422 {b}")["out"]
     assert cluster.exec("a", f"ping -c 1 -W 1 -M do -s 1423 {b}", check=False)["code"] != 0
-    tunnel = cluster.run("larrain", "ip -d link show flannel.1; bridge fdb show dev flannel.1; ip neigh show dev flannel.1")
+    tunnel = cluster.run(
+        "larrain", "ip -d link show flannel.1; bridge fdb show dev flannel.1; ip neigh show dev flannel.1"
+    )
     assert "vxlan id 1 " in tunnel and "dstport 8472 nolearning" in tunnel and "mtu 1450" in tunnel
     assert "dst 10.9.0.3 self permanent" in tunnel and f"{b.rsplit('.', 1)[0]}.0 lladdr" in tunnel
     env = cluster.run("larrain", "cat /run/flannel/subnet.env")
@@ -55,7 +56,7 @@ def test_the_seen_source_is_the_pods_in_the_cluster_and_the_hosts_outside(cluste
     cluster.pod("a", "larrain", "sleep", "1000")
     w, a = cluster.ready("w"), cluster.ready("a")
     assert asks(cluster, "a", f"{w}:8080") == [["w", a]]
-    cluster.run("internet", f"(python3 -c \"{SERVE}\" >/dev/null 2>&1 &) ")
+    cluster.run("internet", f'(python3 -c "{SERVE}" >/dev/null 2>&1 &) ')
     until(lambda: ":8080" in cluster.run("internet", "ss -ltn"), "a server outside")
     assert asks(cluster, "a", "8.8.4.4:8080") == [["internet", "10.9.0.2"]]
     hops = cluster.exec("a", "traceroute -n -q 1 -w 2 8.8.4.4")["out"].splitlines()[1:]
@@ -112,7 +113,9 @@ def test_names_of_services_resolve(cluster: Cluster) -> None:
     assert cluster.exec("client", "getent hosts 10.254.1.4")["out"].split()[1] == "web.default.svc.cluster.local"
     assert cluster.exec("client", "getent hosts no.such.name", check=False)["code"] == 2
     # By TCP too, from a host.
-    question = "00000100000100000000000003776562" + "0764656661756c74037376630763" + "6c7573746572056c6f63616c0000010001"
+    question = (
+        "00000100000100000000000003776562" + "0764656661756c74037376630763" + "6c7573746572056c6f63616c0000010001"
+    )
     script = (
         f"import socket;s=socket.create_connection(('10.254.0.10',53),5);q=bytes.fromhex('{question}');"
         "s.sendall(len(q).to_bytes(2,'big')+q);print(s.recv(500)[-4:].hex())"
@@ -124,8 +127,10 @@ def test_what_somebody_deletes_by_hand_comes_back(cluster: Cluster) -> None:
     before = cluster.run("larrain", "bridge fdb show dev flannel.1; ip route; ip neigh show dev flannel.1")
     cluster.run("larrain", "ip link del flannel.1; ip addr flush dev docker0")
     until(
-        lambda: cluster.run("larrain", "bridge fdb show dev flannel.1; ip route; ip neigh show dev flannel.1", check=False)
-        == before,
+        lambda: (
+            cluster.run("larrain", "bridge fdb show dev flannel.1; ip route; ip neigh show dev flannel.1", check=False)
+            == before
+        ),
         "the overlay is back",
     )
 
@@ -150,7 +155,10 @@ def test_a_lease_that_comes_or_goes_is_followed(cluster: Cluster) -> None:
     until(lambda: "172.16.200.0/24 via 172.16.200.0 dev flannel.1" in cluster.run("larrain", "ip route"), "a peer")
     cluster.ask("DELETE", path)
     until(lambda: "172.16.200.0" not in cluster.run("larrain", "ip route; bridge fdb show dev flannel.1"), "no peer")
-    own = next(one["subnet"] for one in cluster.ask("GET", "/coreos.com/network/subnets")["leases"] if one["value"]["PublicIP"] == "10.9.0.2")
+    own = next(
+        one["subnet"]
+        for one in cluster.ask("GET", "/coreos.com/network/subnets")["leases"]
+        if one["value"]["PublicIP"] == "10.9.0.2"
+    )
     cluster.ask("DELETE", f"/coreos.com/network/subnets/{own}")
-    leases = lambda: json.dumps(cluster.ask("GET", "/coreos.com/network/subnets"))  # noqa: E731
-    until(lambda: own in leases(), "the own lease is taken again")
+    until(lambda: own in str(cluster.ask("GET", "/coreos.com/network/subnets")), "the own lease is taken again")

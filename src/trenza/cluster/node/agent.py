@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from trenza.cluster.api import ENDPOINT_SLICES, LEASES, NODES, PODS, SERVICES, Api, ApiError, Object
+from trenza.cluster.api import ENDPOINT_SLICES, LEASES, NODES, PODS, SERVICES, Api, ApiError, Object, SubnetLease
 from trenza.cluster.client import HttpApi, client_context
 from trenza.cluster.node import dns, overlay, proxy
 from trenza.cluster.node.cache import Cache, Changed, Key
@@ -33,7 +34,7 @@ from trenza.cluster.node.launch import hold
 from trenza.cluster.node.network import HostNetwork, HostNic, host_nic_name
 from trenza.cluster.node.node_object import LEASE_NAMESPACE, lease_object, node_object, node_status
 from trenza.cluster.node.overlay import Lease, OverlayConfig
-from trenza.cluster.node.pods import Settings
+from trenza.cluster.node.pods import Event, Settings
 from trenza.cluster.node.proxy import Endpoint as Backend
 from trenza.cluster.node.proxy import Network, Ruleset, ServicePort
 from trenza.cluster.node.record import Records
@@ -130,7 +131,9 @@ class Agent:
         name = NodeName(settings.node)
         self.network = HostNetwork(Node(name, NodeKind.HOST, None, settings.node))
         first_id = 0 if settings.single_id else 1
-        self.containers = Containers(settings.node, settings.host_pid, sandbox_netns, first_id=first_id)
+        self.containers = Containers(
+            settings.node, settings.host_pid, sandbox_netns, first_id=first_id, init_adopts=settings.init_adopts
+        )
         self.home = Home()
         tls = settings.tls
         context = None if tls is None else client_context(tls.ca, tls.certificate, tls.key)
@@ -194,17 +197,19 @@ class Agent:
                 group.create_task(self._lasting(work))
 
     async def _lasting(self, work: Callable[[], Awaitable[None]]) -> None:
-        """A task that an error does not end: it is said, and the work begins again."""
+        """A task that an error does not end: it is said, once while it stays the same, and the work begins again."""
+        said = ""
         while True:
             try:
                 await work()
                 return
             except (TrenzaError, OSError) as error:
-                print(f"{work.__name__}: {error}", file=sys.stderr, flush=True)
-            except Exception as error:  # the root of a task: it reports, and the others go on
-                import traceback
-
-                traceback.print_exception(error)
+                words = f"{work.__name__}: {error}"
+            except Exception:  # the root of a task: it reports, and the others go on
+                words = traceback.format_exc()
+            if words != said:
+                print(words, file=sys.stderr, flush=True)
+            said = words
             await asyncio.sleep(_RETRY_S)
 
     # ------------------------------------------------------------------ the node
@@ -213,20 +218,16 @@ class Agent:
         settings = self.settings
         while True:
             await self._register()
-            said_s = 0.0
+            said_s = beaten_s = 0.0
             while True:
                 now_s = time.time()
-                status = self._status(now_s)
+                if now_s - beaten_s > settings.lease_s / 2:
+                    said_s = 0.0  # somebody may have taken us for dead, and said so
                 try:
-                    if now_s - said_s >= _STATUS_EVERY_S or _without_heartbeats(status) != _without_heartbeats(
-                        self._node_said
-                    ):
-                        answer = await self.api.patch(
-                            NODES, "", settings.node, {"status": status}, subresource="status"
-                        )
-                        self._node_said, said_s = answer.get("status", status), now_s
-                        self._node_said = {**self._node_said, **status}
+                    await self._say_status(now_s, anyhow=now_s - said_s >= _STATUS_EVERY_S)
+                    said_s = said_s if now_s - said_s < _STATUS_EVERY_S else now_s
                     await self._heartbeat(now_s)
+                    beaten_s = now_s
                 except ApiError as error:
                     if error.status == 404:
                         break
@@ -236,6 +237,17 @@ class Agent:
                     async with asyncio.timeout(settings.heartbeat_s):
                         await self._news.wait()
                 self._news.clear()
+
+    async def _say_status(self, now_s: float, *, anyhow: bool) -> None:
+        status = self._status(now_s)
+        if not anyhow and _without_heartbeats(status) == _without_heartbeats(self._node_said):
+            return
+        ready = {one["type"]: one["status"] for one in self._node_said.get("conditions") or ()}.get("Ready")
+        node = await self.api.patch(NODES, "", self.settings.node, {"status": status}, subresource="status")
+        self._node_said = status
+        if ready != "True" and not self.addresses.problem:
+            words = f"Node {self.settings.node} status is now: NodeReady"
+            self.events.say({**node, "kind": "Node", "apiVersion": "v1"}, Event("Normal", "NodeReady", words))
 
     async def _register(self) -> None:
         settings = self.settings
@@ -276,12 +288,7 @@ class Agent:
             self.addresses.problem = problem
             self._news.set()
             raise TrenzaError(problem)
-        found = await api.leases.subnets()
-        self._subnets = {
-            one.subnet: lease
-            for one in found.leases
-            if one.value is not None and (lease := overlay.read_lease(one.subnet, one.value)) is not None
-        }
+        revision = await self._read_leases()
         mac = overlay.vtep_mac(settings.lab, settings.node, config.nic)
         own = overlay.own_lease(
             config, self._subnets.values(), self.nic.address.ip, mac, seed=f"{settings.lab}/{settings.node}"
@@ -290,10 +297,13 @@ class Agent:
         self._subnets[own.key] = own
         joined = Joined(config, own, self.nic, config.pod_mtu_bytes(self.nic.mtu_bytes))
         await self._join(joined)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._renew(own))
-            group.create_task(self._resync(joined))
-            group.create_task(self._follow_leases(joined, found.revision))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._renew(own))
+                group.create_task(self._resync(joined))
+                group.create_task(self._follow_leases(joined, revision))
+        except ExceptionGroup as group_error:
+            raise group_error.exceptions[0] from None
 
     async def _join(self, joined: Joined) -> None:
         config, own = joined.config, joined.lease
@@ -339,45 +349,38 @@ class Agent:
             self._apply(joined)
 
     async def _follow_leases(self, joined: Joined, revision: int) -> None:
-        """Apply every change of a lease. It ends, by an error, where it cannot go on: then all of it begins again."""
+        """Apply every change of a lease; after a watch that ended, for whatever reason, all of them are read again."""
         while True:
-            try:
+            with suppress(ApiError):
                 async for change in self.api.leases.watch(revision):
-                    lease = None if change.value is None else overlay.read_lease(change.subnet, change.value)
-                    own = joined.lease
-                    if change.subnet == own.key and (lease is None or lease.public_ip != own.public_ip):
-                        if lease is not None:
-                            raise TrenzaError(f"{lease.public_ip} has taken {own.subnet}, which was ours")
-                        await self.api.leases.put(own.key, own.as_json(), ttl_s=overlay.LEASE_S, create=True)
-                        continue
-                    if lease is None:
-                        self._subnets.pop(change.subnet, None)
-                    else:
-                        self._subnets[change.subnet] = lease
-                    self._apply(joined)
-                return await self._read_leases_again()
-            except ApiError as error:
-                if error.status == 410:
-                    return await self._read_leases_again()
-                await asyncio.sleep(_RETRY_S)
-                revision = await self._revision_after_loss(joined, revision)
+                    await self._heed(joined, change)
+            await asyncio.sleep(_RETRY_S)
+            with suppress(ApiError):
+                revision = await self._read_leases()
+                self._subnets.setdefault(joined.lease.key, joined.lease)
+                self._apply(joined)
 
-    async def _read_leases_again(self) -> None:
-        raise TrenzaError("the watch of the leases ended; it begins anew")
-
-    async def _revision_after_loss(self, joined: Joined, revision: int) -> int:
-        """Read all leases after the server was away; its revision, or the old one while it still is."""
-        try:
-            found = await self.api.leases.subnets()
-        except ApiError:
-            return revision
-        self._subnets = {
-            one.subnet: lease
-            for one in found.leases
-            if one.value is not None and (lease := overlay.read_lease(one.subnet, one.value)) is not None
-        }
-        self._subnets.setdefault(joined.lease.key, joined.lease)
+    async def _heed(self, joined: Joined, change: SubnetLease) -> None:
+        lease = None if change.value is None else overlay.read_lease(change.subnet, change.value)
+        own = joined.lease
+        if change.subnet == own.key and (lease is None or lease.public_ip != own.public_ip):
+            if lease is not None:
+                raise TrenzaError(f"{lease.public_ip} has taken {own.subnet}, which was ours")
+            await self.api.leases.put(own.key, own.as_json(), ttl_s=overlay.LEASE_S, create=True)
+            return
+        if lease is None:
+            self._subnets.pop(change.subnet, None)
+        else:
+            self._subnets[change.subnet] = lease
         self._apply(joined)
+
+    async def _read_leases(self) -> int:
+        """All leases as they are; the revision from which a watch misses nothing."""
+        found = await self.api.leases.subnets()
+        leases = {
+            one.subnet: overlay.read_lease(one.subnet, one.value) for one in found.leases if one.value is not None
+        }
+        self._subnets = {subnet: lease for subnet, lease in leases.items() if lease is not None}
         return found.revision
 
     # ------------------------------------------------------------------ services

@@ -11,6 +11,9 @@ from trenza.cluster.api import Api, ApiError, Object
 
 FIRST_RETRY_S: Final = 0.2
 MAX_RETRY_S: Final = 5.0
+_PAUSE_S: Final = 0.02
+"""Between two watches, of a server that ends each at once."""
+
 Key = tuple[str, str]
 
 
@@ -69,7 +72,7 @@ class Cache:
                     self._set(key_of(event.object), None)
                 elif event.type != "BOOKMARK":
                     self._set(key_of(event.object), event.object)
-            await asyncio.sleep(0)
+            await asyncio.sleep(_PAUSE_S)
 
     def _replace(self, objects: Mapping[Key, Object]) -> None:
         for key in [key for key in self._objects if key not in objects]:

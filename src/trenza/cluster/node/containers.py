@@ -25,7 +25,7 @@ from trenza.cluster.node.environment import Command
 from trenza.cluster.node.volumes import Mount, Volume
 from trenza.errors import KernelError
 from trenza.linux import beneath
-from trenza.linux.exits import find_exit_code, is_reaped
+from trenza.linux.exits import find_exit_code, is_reaped, tells_exit_codes
 from trenza.linux.inside import CommandRefused, SpawnerClient
 from trenza.linux.netns import Home
 
@@ -54,10 +54,17 @@ class Running:
 
 
 class Containers:
-    """The pods of one host. `sandbox_netns` is where the spawner listens; `first_id` the nodes' root."""
+    """The pods of one host. `sandbox_netns` is where the spawner listens; `first_id` the nodes' root.
 
-    def __init__(self, host: str, host_pid: int, sandbox_netns: int, *, first_id: int) -> None:
+    With `init_adopts` commands are children of their containers' inits, as they look best in `ps`; without it they are
+    the spawner's, for kernels that tell exit codes to parents only.
+    """
+
+    def __init__(
+        self, host: str, host_pid: int, sandbox_netns: int, *, first_id: int, init_adopts: bool | None = None
+    ) -> None:
         self.host = host
+        self._reap = not (tells_exit_codes() if init_adopts is None else init_adopts)
         self._owner = f"kubelet {host}"
         self._root = os.open(f"/proc/{host_pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._home = Home()
@@ -116,7 +123,7 @@ class Containers:
             output = self._open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             given = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC) if stdin is None else self._open_fifo(stdin)
         try:
-            request = {**_request(name, command), "detach": True, "service": MAIN, "tty": tty}
+            request = {**_request(name, command), "detach": True, "service": MAIN, "tty": tty, "reap": self._reap}
             _, received = self._client.ask(request, () if tty else (given, output, output))
         finally:
             os.close(output)
@@ -129,6 +136,23 @@ class Containers:
             return self._client.ask({"do": "service", "node": name, "service": MAIN})[1][0]
         except KernelError:
             return None
+
+    async def exit_code_of(self, name: str, pidfd: int) -> int:
+        """The exit code of a container's own command that has ended, 128 and its number for a signal."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _REAPED_WITHIN_S
+        while not is_reaped(pidfd) and loop.time() < until:
+            await asyncio.sleep(_REAP_POLL_S)  # its parent is about to; nobody tells us when it has
+        code = find_exit_code(pidfd)
+        while code is None and self._reap and loop.time() < until:
+            answer, (again,) = self._client.ask({"do": "service", "node": name, "service": MAIN})
+            os.close(again)
+            code = answer["exit"]
+            if code is None:
+                await asyncio.sleep(_REAP_POLL_S)
+        if code is None:
+            return UNKNOWN_EXIT
+        return code if code >= 0 else 128 - code
 
     def execute(self, name: str, command: Command, descriptors: Sequence[int], *, tty: bool = False) -> Running:
         """Run a command beside a container's own. Raises CommandRefused. Close the client to hang up."""
@@ -255,18 +279,6 @@ def refusal_words(argv: Sequence[str], error: KernelError) -> str:
     else:
         return error.message
     return f'failed to create containerd task: exec: "{word}": {where}: unknown'
-
-
-async def exit_code_of(pidfd: int) -> int:
-    """The exit code of a process that has ended, 128 and its number for a signal; `UNKNOWN_EXIT` if nobody tells."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + _REAPED_WITHIN_S
-    while not is_reaped(pidfd) and loop.time() < until:
-        await asyncio.sleep(_REAP_POLL_S)  # its init is about to; nobody tells us when it has
-    code = find_exit_code(pidfd)
-    if code is None:
-        return UNKNOWN_EXIT
-    return code if code >= 0 else 128 - code
 
 
 async def exit_of(running: Running) -> int:

@@ -104,7 +104,7 @@ class Endpoint:
                     body = json.dumps({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}).encode()
                     _respond(connection, writer, 200, body, "application/json")
                 case b"GET", ["containerLogs", namespace, pod, container]:
-                    await self._logs(connection, writer, self._find(namespace, pod), container, query)
+                    await self._logs(connection, reader, writer, self._find(namespace, pod), container, query)
                 case b"POST", ["exec" | "attach" | "portForward" as verb, namespace, pod, *rest]:
                     worker = self._find(namespace, pod)
                     _require_upgrade(request)
@@ -129,6 +129,7 @@ class Endpoint:
     async def _logs(
         self,
         connection: h11.Connection,
+        reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         worker: PodWorker,
         container: str,
@@ -151,13 +152,16 @@ class Endpoint:
         tail = query.get("tailLines", [""])[0]
         limit = query.get("limitBytes", [""])[0]
         left = int(limit) if limit.isdigit() else None
-        goes_on = (lambda: worker.runs_at(container, attempt)) if _flag(query, "follow") else None
+
+        def goes_on() -> bool:
+            return worker.runs_at(container, attempt) and not reader.at_eof()
+
         headers = [("Content-Type", "text/plain"), ("Transfer-Encoding", "chunked")]
         writer.write(connection.send(h11.Response(status_code=200, headers=headers)) or b"")
         try:
             if tail.isdigit():
                 os.lseek(descriptor, _start_of_tail(descriptor, int(tail)), os.SEEK_SET)
-            async for part in _output(descriptor, goes_on):
+            async for part in _output(descriptor, goes_on if _flag(query, "follow") else None):
                 cut = part if left is None else part[:left]
                 left = None if left is None else left - len(cut)
                 if cut:

@@ -20,7 +20,6 @@ from trenza.cluster.api import CONFIG_MAPS, PODS, SECRETS, SERVICE_ACCOUNTS, Api
 from trenza.cluster.node import pods, probing, volumes
 from trenza.cluster.node.containers import (
     Containers,
-    exit_code_of,
     has_ended,
     log_path,
     refusal_words,
@@ -467,7 +466,8 @@ class PodWorker:
         self.kubelet.spawn(self._ended(name, pidfd))
 
     async def _ended(self, name: str, pidfd: int) -> None:
-        code = await exit_code_of(pidfd)
+        run = self.seen.runs[name]
+        code = await self.kubelet.containers.exit_code_of(self._node(name, run.attempt), pidfd)
         os.close(pidfd)
         self._pidfds.pop(name, None)
         prober = self._probers.pop(name, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trenza.cluster.node import probing
@@ -46,7 +46,9 @@ def status_of(pod: Object, seen: Seen, step: Step, *, host_ip: str, now_s: float
     if address:
         status |= {"podIP": address, "podIPs": [{"ip": address}]}
     if step.failed is not None:
-        status |= {"phase": "Failed", "reason": step.failed[0], "message": step.failed[1]}
+        status |= {"reason": step.failed[0], "message": step.failed[1]}
+    elif phase == "Failed":
+        status |= {key: before[key] for key in ("reason", "message") if key in before}
     return status
 
 
@@ -150,8 +152,11 @@ def _conditions(
     phase: str,
     now_s: float,
 ) -> list[dict[str, Any]]:
-    waiting_for = [one["name"] for one in inits if not one["ready"] and not one["started"]]
-    unready = [one["name"] for one in (*mains, *_sidecars(pod, inits)) if not one["ready"]]
+    sidecars = {one["name"] for one in init_containers(pod) if is_sidecar(one)}
+    waiting_for = [one["name"] for one in inits if not one["started" if one["name"] in sidecars else "ready"]]
+    unready = [
+        one["name"] for one in (*mains, *inits) if not one["ready"] and (one in mains or one["name"] in sidecars)
+    ]
     if done and phase == "Succeeded":
         initialized, ready = (True, "PodCompleted", ""), (False, "PodCompleted", "")
     elif done:
@@ -173,11 +178,6 @@ def _conditions(
             found["Ready"] = (False, "ReadinessGatesNotReady", message)
     made = [_condition(kind, *said, old.get(kind), now_s) for kind, said in found.items()]
     return made + [dict(one) for kind, one in old.items() if kind not in found]
-
-
-def _sidecars(pod: Object, inits: Sequence[Object]) -> Iterable[Object]:
-    names = {one["name"] for one in init_containers(pod) if is_sidecar(one)}
-    return (one for one in inits if one["name"] in names)
 
 
 def _all_of(missing: Sequence[str], reason: str, words: str) -> tuple[bool, str, str]:

@@ -42,6 +42,8 @@ class NodeSettings:
     max_backoff_s: float = 300.0
     resync_s: float = 10.0
     """How often the network is compared with what it should be, whether or not anything was heard."""
+    init_adopts: bool | None = None
+    """Whose children containers' commands are (`containers.Containers`); None: what suits this kernel."""
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
