@@ -63,10 +63,8 @@ def test_a_full_disk_leaves_the_old_state_readable_and_says_so(as_user: AsUser) 
     with tempfile.TemporaryDirectory(prefix="trenza-", dir="/tmp") as directory:
         Path(directory).chmod(0o755)
         script = 'mount -t tmpfs -o size=2m none "$1" && exec "$2" "$3" "$1"'
-        done = as_user(
-            ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]
-            + [directory, sys.executable, str(HERE / "full_disk_writer.py")]
-        )
+        arguments = [directory, sys.executable, str(HERE / "full_disk_writer.py")]
+        done = as_user(["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", *arguments])
     assert done.stdout == "held\n", done.stderr
 
 

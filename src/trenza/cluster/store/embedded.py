@@ -45,6 +45,7 @@ from trenza.cluster.store.protocol import (
     Stored,
     Watch,
     Write,
+    check_revision,
     check_writes,
     prefix_end,
 )
@@ -299,6 +300,7 @@ class EmbeddedStore:
     def _snapshot(self, revision: int | None) -> Iterator[tuple[str, tuple[int, ...]]]:
         """One state of the file, and the condition (with its parameters) for rows that held at `revision` in it."""
         self._ensure_open()
+        check_revision(revision)
         try:
             self._reader.execute("BEGIN")
             try:
