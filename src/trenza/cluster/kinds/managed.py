@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -124,16 +124,22 @@ def applied(live: Object | None, configuration: Object, manager: str, now_s: flo
     )
     others = [one for one in known if not one.is_same_as(mine)]
     last = next((one.fields for one in known if one.is_same_as(mine)), frozenset())
-    taken = frozenset(path for path, value in wanted.items() if path not in present or present[path] != value)
+    taken = frozenset(path for path, value in wanted.items() if present.get(path) != value)
+    # An empty map or keyed list that is wanted takes nothing away from whoever filled it.
+    taken -= frozenset(path for path in taken if wanted[path] == "" and _is_above(path, present))
     if not force:
         _refuse_conflicts(others, taken)
-    owned_by_others = frozenset(path for one in others for path in one.fields)
-    dropped = last - mine.fields - owned_by_others
-    merged = _without(_merged(live, configuration, schema), dropped, schema)
+    owned = mine.fields.union(*(one.fields for one in others))
+    dropped = frozenset(path for path in last - owned if not _is_above(path, owned))
+    merged = _without(_merged(live, configuration, schema), dropped, owned, schema)
     kept = [replace(one, fields=one.fields - taken) for one in others]
     if mine.fields == last:
         mine = replace(mine, time=next(one.time for one in known if one.is_same_as(mine)))
     return _with_managers(merged, [*kept, mine])
+
+
+def _is_above(path: Path, others: Iterable[Path]) -> bool:
+    return any(other[: len(path)] == path and other != path for other in others)
 
 
 def _refuse_conflicts(others: Sequence[Manager], taken: FieldSet) -> None:
@@ -239,6 +245,10 @@ def _leaves(value: Any, field: Schema, path: Path) -> Iterator[tuple[Path, str]]
         case list() if value and _list_type(field) == "set":
             for one in value:
                 yield (*path, f"v:{_json(one)}"), ""
+        case dict() if not value and not _is_atomic_map(field, schema):
+            yield path, ""
+        case list() if not value and _list_type(field) in ("map", "set"):
+            yield path, ""
         case _:
             yield path, _json(value)
 
@@ -294,8 +304,8 @@ def _merged(live: Any, wanted: Any, field: Schema) -> Any:
             return copy.deepcopy(wanted)
 
 
-def _without(value: Any, dropped: FieldSet, field: Schema, path: Path = ()) -> Any:
-    """The value without the dropped places; maps and elements that only held such are dropped with them."""
+def _without(value: Any, dropped: FieldSet, owned: FieldSet, field: Schema, path: Path = ()) -> Any:
+    """The value without the dropped places; maps that only held such go with them, unless someone owns them."""
     if not dropped:
         return value
     schema = resolved(field)
@@ -307,14 +317,16 @@ def _without(value: Any, dropped: FieldSet, field: Schema, path: Path = ()) -> A
                 below = frozenset(one for one in dropped if one[: len(place)] == place)
                 if place in below:
                     continue
-                left = _without(inner, below, _below(schema, key), place)
-                if left or not below or left == inner:
+                left = _without(inner, below, owned, _below(schema, key), place)
+                if left or not below or place in owned:
                     kept[key] = left
             return kept
         case list() if _list_type(field) == "map":
             keys, items = field.get("x-kubernetes-list-map-keys", ()), field.get("items", {})
             return [
-                _without(one, frozenset(drop for drop in dropped if drop[: len(path) + 1] == place), items, place)
+                _without(
+                    one, frozenset(drop for drop in dropped if drop[: len(path) + 1] == place), owned, items, place
+                )
                 for one in value
                 if (place := (*path, _key_element(one, keys))) not in dropped
             ]
