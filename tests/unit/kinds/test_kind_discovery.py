@@ -26,7 +26,7 @@ def test_keys_are_laid_out_as_kubernetes_does() -> None:
     assert (
         find_resource("coordination.k8s.io", "v1", "leases").prefix("kube-node-lease")
         == "/registry/leases/kube-node-lease/"
-    )  # type: ignore[union-attr]
+    )
 
 
 # What kubectl asks for in its recorded walks, by group and version; each must be there.

@@ -19,7 +19,7 @@ from typing import Any
 from trenza.cluster.kinds.fields import Schema, definitions, find_definition, resolved
 from trenza.cluster.kinds.names import timestamp
 from trenza.cluster.kinds.resources import Object
-from trenza.cluster.kinds.status import ApiError, Cause, Details, bad_request
+from trenza.cluster.kinds.status import ApiError, Cause, Details, bad_request, manager_required
 
 Path = tuple[str, ...]
 FieldSet = frozenset[Path]
@@ -111,6 +111,8 @@ def applied(live: Object | None, configuration: Object, manager: str, now_s: flo
     Fields that the manager said last time and does not say now are removed, unless others own them too. Raises a 409
     with a cause for each field that another manager owns with another value, unless `force` takes them over.
     """
+    if not manager:
+        raise manager_required()
     if "managedFields" in (configuration.get("metadata") or {}):
         raise bad_request("metadata.managedFields must be nil")
     schema = _schema(configuration)
