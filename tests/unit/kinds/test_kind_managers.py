@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kind_examples import NOW_S, PODS, created, pod
 
-from trenza.cluster.kinds.managed import after_update, applied, managers_of
+from trenza.cluster.kinds.managed import after_update, applied, manager_name, managers_of
 from trenza.cluster.kinds.resources import Object
 from trenza.cluster.kinds.status import ApiError
 
@@ -132,6 +132,28 @@ def test_an_apply_may_not_say_who_manages() -> None:
     written["metadata"]["managedFields"] = []
     with pytest.raises(ApiError, match=r"metadata\.managedFields must be nil"):
         applied(None, written, "m1", NOW_S)
+
+
+def test_an_element_said_twice_is_refused() -> None:
+    written = deployment("x")
+    written["spec"]["template"]["spec"]["containers"] *= 2
+    with pytest.raises(ApiError, match=r'containers: duplicate entries for key \[name="c"\]') as refused:
+        applied(None, written, "m1", NOW_S)
+    assert refused.value.status_code == 400
+
+
+def test_a_writer_has_a_name() -> None:
+    assert manager_name("", "kubectl/v1.32.4 (linux/amd64)") == "kubectl"
+    assert manager_name("mine", "kubectl/v1") == "mine"
+    assert manager_name("", "") == "unknown"
+    for wrong in ("x" * 129, "a\n"):
+        with pytest.raises(ApiError, match="fieldManager"):
+            manager_name(wrong, "")
+    with pytest.raises(ApiError) as refused:
+        applied(None, config_map(), "", NOW_S)
+    assert refused.value.message == (
+        'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
+    )
 
 
 def test_a_new_pod_is_its_writers_but_for_what_the_server_set() -> None:

@@ -194,6 +194,13 @@ def test_the_three_media_types_reach_their_patch() -> None:
     assert [one["name"] for one in joined["spec"]["template"]["spec"]["containers"]] == ["side", "c"]
 
 
+def test_a_patch_that_copies_into_itself_ends_before_the_memory() -> None:
+    doubling = [{"op": "copy", "from": "/spec", "path": f"/spec/x{turn}"} for turn in range(60)]
+    with pytest.raises(ApiError, match="the patch copies more than") as refused:
+        patched(deployment(), json.dumps(doubling).encode(), JSON_PATCH, "apps/v1", "Deployment")
+    assert refused.value.status_code == 400
+
+
 def test_a_json_patch_whose_test_fails_is_unprocessable_as_recorded() -> None:
     content = b'[{"op": "test", "path": "/metadata/name", "value": "nope"}]'
     with pytest.raises(ApiError) as refused:

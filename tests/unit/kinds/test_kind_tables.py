@@ -8,7 +8,13 @@ import pytest
 from kind_examples import DEPLOYMENTS, JOBS, NOW_S, PODS, SERVICES, created, deployment, pod, service
 
 from trenza.cluster.kinds.names import timestamp
-from trenza.cluster.kinds.negotiation import Form, aggregated_discovery, wanted_form
+from trenza.cluster.kinds.negotiation import (
+    Form,
+    aggregated_discovery,
+    discovery_media_type,
+    wanted_form,
+    warning_header,
+)
 from trenza.cluster.kinds.resources import RESOURCES, Object, find_resource
 from trenza.cluster.kinds.status import ApiError
 from trenza.cluster.kinds.tables import partial_list, table
@@ -190,6 +196,10 @@ def test_a_form_that_nobody_writes_is_not_acceptable() -> None:
     assert (refused.value.status_code, refused.value.reason) == (406, "NotAcceptable")
 
 
+def test_a_warning_is_one_line_of_a_header() -> None:
+    assert warning_header('unknown field "spec.foo"\n') == '299 - "unknown field \\"spec.foo\\" "'
+
+
 def test_only_those_who_ask_get_aggregated_discovery() -> None:
     kubectl = (
         "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,"
@@ -197,3 +207,4 @@ def test_only_those_who_ask_get_aggregated_discovery() -> None:
     )
     assert aggregated_discovery(kubectl) == "v2"
     assert aggregated_discovery("application/json, */*") is None
+    assert aggregated_discovery(discovery_media_type("v2beta1")) == "v2beta1"

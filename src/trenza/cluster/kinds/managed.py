@@ -19,7 +19,7 @@ from typing import Any
 from trenza.cluster.kinds.fields import Schema, definitions, find_definition, resolved
 from trenza.cluster.kinds.names import timestamp
 from trenza.cluster.kinds.resources import Object
-from trenza.cluster.kinds.status import ApiError, Cause, Details, bad_request, manager_required
+from trenza.cluster.kinds.status import ApiError, Cause, Causes, Details, bad_request, invalid, manager_required
 
 Path = tuple[str, ...]
 FieldSet = frozenset[Path]
@@ -29,6 +29,7 @@ _UNOWNED: FieldSet = frozenset(
     {("f:apiVersion",), ("f:kind",), ("f:metadata",), *(("f:metadata", f"f:{key}") for key in _META)}
 )
 _BEFORE = "before-first-apply"
+_NAME_LETTERS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,18 @@ class Manager:
             other.api_version,
             other.subresource,
         )
+
+
+def manager_name(asked: str, user_agent: str) -> str:
+    """Who writes: the query's `fieldManager`, else the program's name in its User-Agent. Raises a 422."""
+    causes = Causes()
+    if len(asked) > _NAME_LETTERS:
+        causes.too_long("fieldManager", _NAME_LETTERS)
+    if not asked.isprintable():
+        causes.invalid("fieldManager", asked, "should only contain printable characters")
+    if causes.found:
+        raise invalid("PatchOptions.meta.k8s.io", "", causes.found)
+    return asked or user_agent.partition("/")[0][:_NAME_LETTERS] or "unknown"
 
 
 def managers_of(written: Object) -> tuple[Manager, ...]:
@@ -116,6 +129,7 @@ def applied(live: Object | None, configuration: Object, manager: str, now_s: flo
     if "managedFields" in (configuration.get("metadata") or {}):
         raise bad_request("metadata.managedFields must be nil")
     schema = _schema(configuration)
+    _refuse_duplicates(configuration, schema)
     wanted = leaves(configuration, schema)
     mine = Manager(manager, "Apply", configuration["apiVersion"], "", timestamp(now_s), frozenset(wanted))
     if live is None:
@@ -125,7 +139,8 @@ def applied(live: Object | None, configuration: Object, manager: str, now_s: flo
         Manager(_BEFORE, "Update", live["apiVersion"], "", timestamp(now_s), frozenset(present)),
     )
     others = [one for one in known if not one.is_same_as(mine)]
-    last = next((one.fields for one in known if one.is_same_as(mine)), frozenset())
+    before = next((one for one in known if one.is_same_as(mine)), None)
+    last = before.fields if before is not None else frozenset()
     taken = frozenset(path for path, value in wanted.items() if present.get(path) != value)
     # An empty map or keyed list that is wanted takes nothing away from whoever filled it.
     taken -= frozenset(path for path in taken if wanted[path] == "" and _is_above(path, present))
@@ -135,9 +150,22 @@ def applied(live: Object | None, configuration: Object, manager: str, now_s: flo
     dropped = frozenset(path for path in last - owned if not _is_above(path, owned))
     merged = _without(_merged(live, configuration, schema), dropped, owned, schema)
     kept = [replace(one, fields=one.fields - taken) for one in others]
-    if mine.fields == last:
-        mine = replace(mine, time=next(one.time for one in known if one.is_same_as(mine)))
+    if before is not None and mine.fields == last:
+        mine = replace(mine, time=before.time)
     return _with_managers(merged, [*kept, mine])
+
+
+def _refuse_duplicates(configuration: Object, schema: Schema) -> None:
+    """An element said twice could be owned but not merged."""
+    seen: set[Path] = set()
+    for path, _ in _leaves(configuration, schema, ()):
+        if path in seen:
+            kind = f"{configuration['apiVersion']}, Kind={configuration['kind']}"
+            place, element = path_text(path[:-1]), path_text(path[-1:])
+            raise bad_request(
+                f"failed to create typed patch object ({kind}): {place}: duplicate entries for key {element}"
+            )
+        seen.add(path)
 
 
 def _is_above(path: Path, others: Iterable[Path]) -> bool:
