@@ -50,7 +50,7 @@ class TinyApi:
     def create(self, resource: Resource, body: Body, namespace: str, manager: str) -> Object:
         """Stores a new object as a server does."""
         written = named(addressed(resource, body.object, namespace), self.random)
-        written = with_defaults(written)
+        written = after_update(None, with_defaults(written), manager, NOW_S)
         if resource.plural == "pods":
             written = with_pod_admission(written)
         written = for_creation(resource, written, NOW_S, self.random)
@@ -58,7 +58,7 @@ class TinyApi:
         key = resource.key(namespace, written["metadata"]["name"])
         if key in self.objects:
             raise already_exists(resource, written["metadata"]["name"])
-        return self.put(resource, after_update(None, written, manager, NOW_S))
+        return self.put(resource, written)
 
     def replace(
         self, resource: Resource, old: Object, new: Object, manager: str, *, keep_managers: bool = False

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kind_examples import NOW_S, PODS, created, pod
+from kind_examples import NOW_S, pod, service
 
+from trenza.cluster.kinds.defaults import with_defaults
 from trenza.cluster.kinds.managed import after_update, applied, manager_name, managers_of
 from trenza.cluster.kinds.resources import Object
 from trenza.cluster.kinds.status import ApiError
@@ -156,11 +157,42 @@ def test_a_writer_has_a_name() -> None:
     )
 
 
-def test_a_new_pod_is_its_writers_but_for_what_the_server_set() -> None:
-    stored = after_update(None, created(PODS, pod()), "kubectl-run", NOW_S)
-    fields = owned(stored)["kubectl-run"]
-    assert "f:metadata" not in fields
-    assert 'k:{"name":"c"}' in fields["f:spec"]["f:containers"]
+def test_a_new_pod_is_its_writers_as_recorded() -> None:
+    written = with_defaults(pod(nodeSelector={"no": "where"}))
+    written["spec"]["containers"][0]["ports"] = [{"containerPort": 80, "protocol": "TCP"}]
+    stored = after_update(None, written, "python-httpx", NOW_S)
+    port = {".": {}, "f:containerPort": {}, "f:protocol": {}}
+    container = {
+        ".": {},
+        "f:image": {},
+        "f:imagePullPolicy": {},
+        "f:name": {},
+        "f:ports": {".": {}, 'k:{"containerPort":80,"protocol":"TCP"}': port},
+        "f:resources": {},
+        "f:terminationMessagePath": {},
+        "f:terminationMessagePolicy": {},
+    }
+    assert owned(stored)["python-httpx"] == {
+        "f:spec": {
+            "f:containers": {'k:{"name":"c"}': container},
+            "f:dnsPolicy": {},
+            "f:enableServiceLinks": {},
+            # An atomic map since 1.21: recorded from 1.20 with its key below it.
+            "f:nodeSelector": {},
+            "f:restartPolicy": {},
+            "f:schedulerName": {},
+            "f:securityContext": {},
+            "f:terminationGracePeriodSeconds": {},
+        }
+    }
+
+
+def test_the_fields_of_a_new_service_are_its_writers_as_recorded() -> None:
+    written = with_defaults(service(type="NodePort", sessionAffinity="ClientIP"))
+    spec = owned(after_update(None, written, "m1", NOW_S))["m1"]["f:spec"]
+    port = {".": {}, "f:port": {}, "f:protocol": {}, "f:targetPort": {}}
+    assert spec["f:ports"] == {".": {}, 'k:{"port":80,"protocol":"TCP"}': port}
+    assert spec["f:sessionAffinityConfig"] == {".": {}, "f:clientIP": {".": {}, "f:timeoutSeconds": {}}}
 
 
 maps = st.dictionaries(st.sampled_from("abcd"), st.sampled_from("12"), max_size=4)

@@ -104,8 +104,9 @@ def after_update(
     """The new object with its managers: what it changes against the old one belongs to the writer from now on."""
     known = managers_of(new) if "managedFields" in (new.get("metadata") or {}) else managers_of(old or {})
     schema = _schema(new)
-    before, after = leaves(old or {}, schema), leaves(new, schema)
-    changed = frozenset(path for path, value in after.items() if path not in before or before[path] != value)
+    before = leaves(old or {}, schema) | _containers(old or {}, schema)
+    after = leaves(new, schema) | _containers(new, schema)
+    changed = frozenset(path for path, value in after.items() if before.get(path) != value)
     gone = frozenset(before) - frozenset(after)
     mine = Manager(manager, operation, new["apiVersion"], subresource, timestamp(now_s), changed)
     kept = []
@@ -281,6 +282,35 @@ def _leaves(value: Any, field: Schema, path: Path) -> Iterator[tuple[Path, str]]
             yield path, ""
         case _:
             yield path, _json(value)
+
+
+# Structures that Go has by value: they are always there, so nobody makes them.
+_BY_VALUE = frozenset(("metadata", "spec", "status", "template", "strategy", "updateStrategy", "resources"))
+
+
+def _containers(written: Object, schema: Schema) -> dict[Path, str]:
+    """The maps, keyed lists and optional structures of an object: whoever writes the first thing in one owns it."""
+    return dict(_containers_of(written, schema, (), is_made=False))
+
+
+def _containers_of(value: Any, field: Schema, path: Path, *, is_made: bool) -> Iterator[tuple[Path, str]]:
+    schema = resolved(field)
+    match value:
+        case dict() if value and not _is_atomic_map(field, schema):
+            if is_made:
+                yield path, ""
+            needed = schema.get("required", ())
+            for key, inner in value.items():
+                made = key not in _BY_VALUE and key not in needed
+                yield from _containers_of(inner, _below(schema, key), (*path, f"f:{key}"), is_made=made)
+        case list() if value and _list_type(field) in ("map", "set"):
+            if is_made:
+                yield path, ""
+            keys, items = field.get("x-kubernetes-list-map-keys", ()), field.get("items", {})
+            for one in value if keys else ():
+                yield from _containers_of(one, items, (*path, _key_element(one, keys)), is_made=False)
+        case _:
+            pass
 
 
 def _below(schema: Schema, key: str) -> Schema:

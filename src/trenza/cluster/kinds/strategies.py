@@ -7,8 +7,9 @@
     bound               a pod on its node
     scale_of, scaled    a workload as a Scale, and back
 
-The order in a server: decode → generate the name → defaults → (pods: admission) → strategy → validation → managers →
-store.
+The order in a server, of a creation: decode, `addressed`, `named`, defaults, managers (nobody shall own what admission
+adds), a pod's admission, `for_creation`, validation, store. Of an update: decode or patch, `addressed`, defaults,
+`for_update`, validation, managers, store.
 """
 
 from __future__ import annotations
