@@ -71,6 +71,7 @@ class TinyApi:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    timeout = 5  # an idle connection would keep its thread, and the end of the test, waiting
     api: TinyApi
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
