@@ -28,6 +28,7 @@ from trenza.cluster.controllers.objects import (
 )
 from trenza.cluster.controllers.pods import (
     is_active,
+    is_finished,
     is_ready,
     least_missed_first,
     phase_of,
@@ -75,7 +76,6 @@ class _Work:
         spec = spec_of(self.thing)
         active = [pod for pod in self.pods if is_active(pod)]
         succeeded = sum(phase_of(pod) == "Succeeded" for pod in self.pods)
-        # A pod that is deleted while it runs did not succeed, and counts as failed once it is on its way.
         failures = [pod for pod in self.pods if phase_of(pod) == "Failed"]
         if end := self._end(succeeded, len(failures) + self._restarts(active), active):
             kind, reason, message = end
@@ -121,8 +121,9 @@ class _Work:
             wanted = min(parallelism, completions - succeeded)
         else:
             wanted = len(active) if succeeded else parallelism
-        # A pod on its way out still works: its place is free when it is gone.
-        leaving = sum(is_deleting(pod) and phase_of(pod) in ("Pending", "Running") for pod in self.pods)
+        # A pod on its way out has given up its place, unless the job wants to wait for its end.
+        waits = spec.get("podReplacementPolicy") == "Failed"
+        leaving = sum(is_deleting(pod) and not is_finished(pod) for pod in self.pods) if waits else 0
         missing = wanted - len(active) - leaving
         for pod in least_missed_first(active, active)[: max(0, len(active) - wanted)]:
             yield self._delete(pod)

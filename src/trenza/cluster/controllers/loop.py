@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 from trenza.cluster.controllers.events import event_name, recorded
 from trenza.cluster.controllers.objects import Object, ObjectKey, controller_of, metadata_of, uid_of
-from trenza.cluster.controllers.snapshot import EVENTS, Change, Snapshot
+from trenza.cluster.controllers.snapshot import Change, Snapshot
 from trenza.cluster.controllers.writes import Create, Event, Step, Wake, Write
 
 FIRST_DELAY_S = 1.0
@@ -274,8 +274,3 @@ def _identity(decided: Decided) -> tuple[str, ...]:
     else:
         name = uid_of(write.object) or str(metadata_of(write.object).get("name"))
     return decided.controller, type(write).__name__, write.resource, write.key[0], name
-
-
-def is_event(decided: Decided) -> bool:
-    """It records an event, and is the loop's own."""
-    return not decided.controller and decided.write.resource == EVENTS
