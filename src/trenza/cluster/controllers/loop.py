@@ -162,6 +162,8 @@ class Loop:
         """What is to be written now: the events that are waiting, and what the controllers want whose time it is."""
         if self._lost:
             return ()
+        # Who has not tried again for so long is no longer wanted, or gone.
+        self._held = {key: held for key, held in self._held.items() if held.until_s + LONGEST_DELAY_S > now_s}
         decided = []
         self._recording = {event_name(event): event for event in self._events.take()}
         for event in self._recording.values():

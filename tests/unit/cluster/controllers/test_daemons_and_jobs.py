@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from simulated_cluster import Simulation, cluster, node, template, workload
 
 from trenza.cluster.controllers.controlplane import Settings
+from trenza.cluster.controllers.job import with_generated_selector
 from trenza.cluster.controllers.nodes import NodeTimes
 from trenza.cluster.controllers.objects import (
     Object,
@@ -125,7 +126,9 @@ def test_a_job_runs_until_enough_pods_have_succeeded(
     run.registry.create(JOBS, job(completions=completions, parallelism=parallelism))
 
     def look(registry: Any) -> None:
-        assert sum(not is_finished(each) for each in registry.all(PODS)) <= parallelism
+        running = sum(not is_finished(each) for each in registry.all(PODS))
+        assert running <= parallelism
+        assert running + sum(phase_of(each) == "Succeeded" for each in registry.all(PODS)) <= completions
 
     run.registry.after_write = look
     for _ in range(60):
@@ -156,6 +159,14 @@ def test_a_job_that_fails_too_often_gives_up_in_kubernetes_words() -> None:
     )
     assert status(run)["failed"] == 3 and len(run.registry.all(PODS)) == 3
     assert ("job-controller", "BackoffLimitExceeded", "Job has reached the specified backoff limit") in run.events()
+
+
+def test_a_new_job_selects_its_pods_by_its_uid() -> None:
+    thing = with_generated_selector(with_metadata(job(), uid="u"))
+    assert spec_of(thing)["selector"] == {"matchLabels": {"batch.kubernetes.io/controller-uid": "u"}}
+    labels = spec_of(thing)["template"]["metadata"]["labels"]
+    assert labels["job-name"] == labels["batch.kubernetes.io/job-name"] == "work" and labels["app"] == "web"
+    assert with_generated_selector(thing) == thing
 
 
 def test_retries_come_later_and_later() -> None:
