@@ -10,13 +10,15 @@ What was written is seen at once: it lies over the observed snapshot until the w
 created twice because a watch is slow. A controller runs when something that it reads has changed or its time has
 come. A refusal because something has changed meanwhile (a conflict, a name that is taken, an object that is gone)
 means that the watch has news: the controller runs again when they are here. Any other refusal is told as an event and
-tried again later, each time twice as late. Every write of a decision must be settled before the next decision.
+tried again later, each time twice as late. A controller that raises is in `failures`; the others go on.
+
+Every write of a decision must be settled before the next decision.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from trenza.cluster.controllers.events import event_name, recorded
@@ -127,6 +129,7 @@ class Loop:
         self._events = _Queue()
         self._recording: dict[str, Event] = {}
         self._lost = False
+        self.failures: dict[str, Exception] = {}  # by controller, those whose last run ended in an error
 
     @property
     def snapshot(self) -> Snapshot:
@@ -223,7 +226,7 @@ class Loop:
     def _run(self, schedule: _Schedule, now_s: float) -> list[Decided]:
         schedule.due, schedule.at_s = False, math.inf
         decided = []
-        for step in schedule.controller.decide(self.snapshot, now_s):
+        for step in self._steps(schedule, now_s):
             if isinstance(step, Wake):
                 schedule.at_s = min(schedule.at_s, step.at_s)
                 continue
@@ -234,6 +237,18 @@ class Loop:
             else:
                 decided.append(wanted)
         return decided
+
+    def _steps(self, schedule: _Schedule, now_s: float) -> Iterator[Step]:
+        """What the controller wants; up to its error, if an object that validation let pass is too odd for it."""
+        name = schedule.controller.name
+        try:
+            yield from schedule.controller.decide(self.snapshot, now_s)
+        except Exception as error:
+            # One odd object must not stop the other controllers. The caller reports it; it is tried again.
+            self.failures[name] = error
+            schedule.at_s = min(schedule.at_s, now_s + LONGEST_DELAY_S)
+        else:
+            self.failures.pop(name, None)
 
     def _run_again(self, decided: Decided) -> None:
         """Once the news that refused the write are here; they may have come while it was under way."""

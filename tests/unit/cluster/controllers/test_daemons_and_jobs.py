@@ -32,14 +32,14 @@ def daemons(run: Simulation) -> list[str]:
 @given(seed=st.integers(0, 10**6))
 def test_every_node_has_one_daemon_and_new_ones_get_theirs(seed: int) -> None:
     run = cluster("n1", "n2", seed=seed)
-    run.registry.create(DAEMON_SETS, workload("DaemonSet", "agent", None))
+    run.registry.create(DAEMON_SETS, workload("DaemonSet", "logger", None))
     run.run()
     assert daemons(run) == ["n1", "n2"]
     run.registry.create(NODES, node("n3"))
     run.registry.delete(NODES, run.registry.get(NODES, "", "n1"))
     run.run()
     assert daemons(run) == ["n2", "n3"]
-    status = status_of(run.registry.get(DAEMON_SETS, "default", "agent"))
+    status = status_of(run.registry.get(DAEMON_SETS, "default", "logger"))
     assert (status["desiredNumberScheduled"], status["currentNumberScheduled"], status["numberReady"]) == (2, 2, 2)
     assert (status["updatedNumberScheduled"], status["numberAvailable"], status["numberMisscheduled"]) == (2, 2, 0)
 
@@ -53,7 +53,7 @@ def test_daemons_go_to_the_nodes_that_are_selected_and_tolerated() -> None:
     run.registry.create(NODES, cordoned)
     shape = template()
     shape["spec"]["nodeSelector"] = {"disk": "ssd"}
-    run.registry.create(DAEMON_SETS, workload("DaemonSet", "agent", None, template=shape))
+    run.registry.create(DAEMON_SETS, workload("DaemonSet", "logger", None, template=shape))
     run.run()
     assert daemons(run) == ["cordoned", "ssd"]
     run.registry.update(NODES, with_metadata(run.registry.get(NODES, "", "ssd"), labels={"disk": "hdd"}))
@@ -65,14 +65,14 @@ def test_daemons_go_to_the_nodes_that_are_selected_and_tolerated() -> None:
 def test_daemons_are_replaced_few_at_a_time(seed: int, bound: int) -> None:
     run = cluster("n1", "n2", "n3", "n4", seed=seed)
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": bound}}
-    run.registry.create(DAEMON_SETS, workload("DaemonSet", "agent", None, updateStrategy=strategy))
+    run.registry.create(DAEMON_SETS, workload("DaemonSet", "logger", None, updateStrategy=strategy))
     run.run()
 
     def look(registry: Any) -> None:
         assert sum(is_ready(each) and is_active(each) for each in registry.all(PODS)) >= 4 - bound
 
     run.registry.after_write = look
-    thing = run.registry.get(DAEMON_SETS, "default", "agent")
+    thing = run.registry.get(DAEMON_SETS, "default", "logger")
     run.registry.update(DAEMON_SETS, with_spec(thing, template=template("web:2")))
     run.run()
     assert {spec_of(each)["containers"][0]["image"] for each in run.registry.all(PODS)} == {"web:2"}
@@ -81,7 +81,7 @@ def test_daemons_are_replaced_few_at_a_time(seed: int, bound: int) -> None:
 
 def test_a_failed_daemon_is_replaced() -> None:
     run = cluster("n1", chaos=False)
-    run.registry.create(DAEMON_SETS, workload("DaemonSet", "agent", None))
+    run.registry.create(DAEMON_SETS, workload("DaemonSet", "logger", None))
     run.run()
     (first,) = run.registry.all(PODS)
     run.report(first, phase="Failed")
