@@ -80,13 +80,15 @@ class Place:
     sandbox_netns: int
 
 
-def enter(host_pid: int, run: Callable[[Place], None]) -> None:
+def enter(host_pid: int, run: Callable[[Place], None], *, title: bytes = TITLE) -> None:
     """Fork into a host's pid and network namespaces and `run` there, a child of the host's init. The parent returns.
+
+    `title` is what the host's `ps` shows.
 
     A pid namespace is entered by children only; of two forks the first ends, and the kernel hands the second to the
     host's init.
     """
-    _wipe_command_line()
+    _wipe_command_line(title)
     sandbox_netns = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     for name, kind in (("pid", CLONE_NEWPID), ("net", CLONE_NEWNET)):
         descriptor = os.open(f"/proc/{host_pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
@@ -118,11 +120,11 @@ def hold(directory: Path) -> int:
     return descriptor
 
 
-def _wipe_command_line() -> None:
+def _wipe_command_line(title: bytes) -> None:
     """Write over the arguments where the kernel shows them: prctl would want capabilities over the machine."""
     fields = Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()
     start, end = (int(fields[number - 2]) for number in _TITLE_FIELDS)
-    title = TITLE[: end - start - 1]
-    ctypes.memmove(start, title.ljust(end - start, b"\0"), end - start)
-    name = ctypes.create_string_buffer(TITLE)
+    shown = title[: end - start - 1]
+    ctypes.memmove(start, shown.ljust(end - start, b"\0"), end - start)
+    name = ctypes.create_string_buffer(title)
     syscalls.prctl(syscalls.PR_SET_NAME, ctypes.addressof(name))
