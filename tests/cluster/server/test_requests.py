@@ -86,10 +86,11 @@ async def test_who_asks_decides_what_is_answered(ask: Client, tls: ssl.SSLContex
         ("GET", f"{MAPS}/x?watch=1&resourceVersion=abc", None, "", 500, None),
         ("GET", f"{PODS_PATH}/a/log", None, "", 400, "BadRequest"),
         ("POST", f"{PODS_PATH}/a/exec?command=x&stdout=1", None, "", 400, "BadRequest"),
-        ("POST", f"{PODS_PATH}/a/binding", b'{"metadata": {"name": "b"}, "target": {"name": "n"}}', "application/json", 400,
-         "BadRequest"),
+        ("POST", f"{PODS_PATH}/a/binding", b'{"metadata": {"name": "b"}, "target": {"name": "n"}}', "application/json",
+         400, "BadRequest"),
         ("POST", f"{PODS_PATH}/a/eviction", b"[]", "application/json", 400, "BadRequest"),
-        ("PUT", "/apis/apps/v1/namespaces/default/deployments/absent/scale", b"{}", "application/json", 404, "NotFound"),
+        ("PUT", "/apis/apps/v1/namespaces/default/deployments/absent/scale", b"{}", "application/json", 404,
+         "NotFound"),
     ],
 )  # fmt: skip
 async def test_refusals(
@@ -236,14 +237,14 @@ async def test_a_watcher_that_vanishes_is_forgotten_and_one_that_sleeps_is_dropp
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sock.setblocking(False)
     await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", ask.port))
-    reader, writer = await asyncio.open_connection(sock=sock, ssl=tls, server_hostname="localhost", limit=4096)
+    _, writer = await asyncio.open_connection(sock=sock, ssl=tls, server_hostname="localhost", limit=4096)
     request = f"GET {MAPS}?watch=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ask.token}\r\n\r\n"
     writer.write(request.encode())
     await writer.drain()
     await settle(before + 1)
     writer.transport.abort()
     await settle(before)
-    sleeping, asleep = await asyncio.open_connection(
+    _, asleep = await asyncio.open_connection(
         "127.0.0.1", ask.port, ssl=tls, server_hostname="localhost", limit=4096
     )
     asleep.write(request.encode())

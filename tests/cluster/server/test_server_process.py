@@ -1,4 +1,4 @@
-"""The server as a process: it ends when asked, loses nothing that it answered when killed, and does with a real etcd."""
+"""The server as a process: ended when asked, killed without losing what it answered, on a real etcd."""
 
 from __future__ import annotations
 

@@ -39,6 +39,7 @@ apiVersion: v1
 metadata: {name: web}
 spec: {clusterIP: 10.254.0.80, selector: {app: web}, ports: [{port: 8080, targetPort: 80}]}
 """
+GRACE_S = 3.0
 HOSTS = {"larrain": "10.9.0.2", "concepcion": "10.9.0.3"}
 
 
@@ -50,7 +51,7 @@ def kubectl(bare: Cluster) -> Callable[..., str]:
     state = bare.directory / "server"
     listener = socket.create_server(("127.0.0.1", 0))
     argv = [sys.executable, "-I", "-m", "trenza.cluster.server", "--listen", "10.9.0.1:6443", "--state", str(state),
-            "--address", "10.9.0.1", "--node-grace", "3", "--descriptor", "3",
+            "--address", "10.9.0.1", "--node-grace", str(GRACE_S), "--descriptor", "3",
             "--host-pid", str(bare.pids["playancha"][1])]  # fmt: skip
     bare.execute(argv, {3: listener.fileno()}, bare.directory / "server.log")
     port = listener.getsockname()[1]
@@ -63,7 +64,7 @@ def kubectl(bare: Cluster) -> Callable[..., str]:
         write_private(paths["certificate"], made.certificate)
         write_private(paths["key"], made.key)
         bare.tls = {kind: str(path) for kind, path in paths.items()}
-        bare.start_agent(name)
+        bare.start_agent(name, lease_s=GRACE_S)
 
     def run(*arguments: str, given: str | None = None, check: bool = True) -> str:
         done = subprocess.run(

@@ -11,6 +11,7 @@ from trenza.cluster.kinds.status import ApiError
 from trenza.cluster.server.deletion import DeleteOptions, Gone, Marked, delete_options, deleted, may_go
 
 NOW_S = 1_800_000_000.0
+AS_IT_IS = DeleteOptions()
 
 
 def kind(plural: str, group: str = "") -> Resource:
@@ -24,7 +25,7 @@ def thing(**fields: Any) -> Object:
     return {"kind": "X", "apiVersion": "v1", "metadata": metadata, **fields}
 
 
-def marked(resource: Resource, live: Object, options: DeleteOptions = DeleteOptions()) -> Object:
+def marked(resource: Resource, live: Object, options: DeleteOptions = AS_IT_IS) -> Object:
     becomes = deleted(resource, live, options, NOW_S)
     assert isinstance(becomes, Marked)
     return becomes.object
