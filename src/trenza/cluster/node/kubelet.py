@@ -212,6 +212,8 @@ class PodWorker:
 
     # ------------------------------------------------------------------ what is heard
     def update(self, pod: Object) -> None:
+        if self._published is not None and _readiness(pod.get("status") or {}) != _readiness(self._published):
+            self._wanted = self._published = None  # while the host was silent others spoke for it: say it again
         self.pod = pod
         self.wake.set()
 
@@ -567,3 +569,7 @@ class PodWorker:
         self.kubelet.containers.remove_tree(os.path.dirname(os.path.dirname(self.log_of("x", 0))))
         self.kubelet.records.forget(self.uid)
         self.kubelet.workers.pop(self.uid, None)
+
+
+def _readiness(status: Object) -> str | None:
+    return next((one["status"] for one in status.get("conditions") or () if one["type"] == "Ready"), None)

@@ -82,8 +82,10 @@ class Place:
     sandbox_netns: int
 
 
-def enter(host_pid: int, run: Callable[[Place], None], title: bytes = TITLE) -> None:
+def enter(host_pid: int, run: Callable[[Place], None], *, title: bytes = TITLE) -> None:
     """Fork into a host's pid and network namespaces and `run` there, a child of the host's init. The parent returns.
+
+    `title` is what the host's `ps` shows.
 
     A pid namespace is entered by children only; of two forks the first ends, and the kernel hands the second to the
     host's init.
