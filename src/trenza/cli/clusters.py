@@ -76,8 +76,8 @@ def put_cluster(shown: Data, service: str | None) -> None:
          " ".join(_backends(shown, one)) or "-"]
         for one in shown["services"]
     ]  # fmt: skip
-    put(table([tr("SERVICE", "SERVICIO"), tr("ADDRESS", "DIRECCIÓN"), tr("PORTS", "PUERTOS"), tr("BACKENDS", "DESTINOS")],
-              services))  # fmt: skip
+    heads = [tr("SERVICE", "SERVICIO"), tr("ADDRESS", "DIRECCIÓN"), tr("PORTS", "PUERTOS"), tr("BACKENDS", "DESTINOS")]
+    put(table(heads, services))
 
 
 def _service_lines(shown: Data, name: str) -> Iterator[str]:

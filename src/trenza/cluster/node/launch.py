@@ -35,8 +35,8 @@ _TITLE_FIELDS: Final = (47, 48)
 def start(settings: str, log: int, module: str = MODULE) -> None:
     """Execute an agent, or another `module` that enters a host, with its settings; output and errors go to `log`.
 
-    The caller is in the sandbox, as the keeper is. It waits until the process is in its host (0.2 s, most of it imports):
-    several are best started from threads.
+    The caller is in the sandbox, as the keeper is. It waits until the process is in its host (0.2 s, most of it
+    imports): several are best started from threads.
 
     Raises KeeperError if it cannot enter its host; what comes later it says in its log.
     """
