@@ -79,6 +79,7 @@ def reader(as_user: AsUser) -> Iterator[Reader]:
 
 
 @pytest.mark.kernel
+@pytest.mark.side_by_side
 @pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.name)
 def test_a_page_can_be_typed_from_top_to_bottom(page: Path, reader: Reader) -> None:
     for block in blocks(page):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import Cli
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.side_by_side]
 
 BASE = """
 lab: kinds

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 from conftest import Cli, until
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.side_by_side]
 
 LAB = """
 lab: judged

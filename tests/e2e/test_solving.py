@@ -13,7 +13,7 @@ import pytest
 from conftest import Cli, until
 from lives import named_processes, soak
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.side_by_side]
 
 SAMPLES = {
     "bridged-lan": (),
@@ -103,7 +103,7 @@ def test_a_base_that_earns_points_is_told(cli: Cli) -> None:
     given = cli.lab(LAB.format(checks=f"{{{PING}}}, {{no_ip: {{nic: lan.lan}}}}", more=""))
     result = cli("lint", "--solve", given, "--sample", "0")
     assert result.returncode == 1
-    assert "one earns something from the start: lan.lan has no address" in result.stdout
+    assert "one earns something from the start: no address at lan.lan" in result.stdout
     gated = cli.lab(LAB.format(checks=f"{{{PING}}}, {{no_ip: {{nic: lan.lan}}, weight: 0, required: true}}", more=""))
     assert cli("lint", "--solve", gated, "--sample", "0").returncode == 0
 
