@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.client
 import shutil
 import signal
 import ssl
@@ -15,6 +17,9 @@ from typing import Any
 import pytest
 from etcd_members import EtcdCluster
 from raw_requests import Client
+
+from trenza.cluster.api import CONFIG_MAPS, ApiError
+from trenza.cluster.client import HttpApi
 
 pytestmark = pytest.mark.anyio
 
@@ -53,33 +58,63 @@ async def test_it_ends_when_asked_though_somebody_watches(tmp_path: Path) -> Non
     assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "s").glob("*.key"))
 
 
-async def test_killed_at_any_moment_it_loses_nothing_that_was_answered(tmp_path: Path) -> None:
-    answered: set[str] = set()
-    for life in range(3):
+async def test_killed_at_any_moment_it_loses_nothing_that_was_answered_and_watchers_miss_nothing(
+    tmp_path: Path,
+) -> None:
+    answered: dict[str, int] = {}
+    seen: list[tuple[str, str, int]] = []
+
+    async def write(ask: Client, prefix: str) -> None:
+        """Create and change, until the server is gone."""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            for number in range(10_000):
+                name = f"{prefix}-{number}"
+                made = await ask("POST", MAPS, {"metadata": {"name": name}})
+                answered[name] = int(made.json["metadata"]["resourceVersion"])
+                changed = await ask(
+                    "PATCH", f"{MAPS}/{name}", {"data": {"a": "b"}}, media_type="application/merge-patch+json"
+                )
+                answered[name] = int(changed.json["metadata"]["resourceVersion"])
+
+    async def watch(ask: Client) -> None:
+        """Go on behind what was seen last, in this life of the server or an earlier one."""
+        api = HttpApi(f"https://localhost:{ask.port}", tls=ask.tls, token=ask.token)
+        with contextlib.suppress(ApiError):
+            version = str(seen[-1][2]) if seen else "1"
+            async for event in api.watch(CONFIG_MAPS, "default", resource_version=version):
+                if event.type != "BOOKMARK":
+                    metadata = event.object["metadata"]
+                    seen.append((event.type, metadata["name"], int(metadata["resourceVersion"])))
+
+    for life in range(4):
         async with started(tmp_path / "s") as (process, ask):
-            if answered:
-                names = {one["metadata"]["name"] for one in (await ask("GET", MAPS)).json["items"]}
-                assert answered <= names
-
-            async def write(part: int, ask: Client = ask, life: int = life) -> None:
-                for number in range(10_000):
-                    name = f"m-{life}-{part}-{number}"
-                    if (await ask("POST", MAPS, {"metadata": {"name": name}})).status == 201:
-                        answered.add(name)
-
-            writers = [asyncio.create_task(write(part)) for part in range(4)]
+            listed = {
+                one["metadata"]["name"]: int(one["metadata"]["resourceVersion"])
+                for one in (await ask("GET", MAPS)).json["items"]
+            }
+            assert all(listed[name] >= version for name, version in answered.items())
+            watching = asyncio.create_task(watch(ask))
+            writing = [asyncio.create_task(write(ask, f"m-{life}-{part}")) for part in range(4)]
             known = len(answered)
             async with asyncio.timeout(30):
-                while len(answered) < known + 40:
+                while len(answered) < known + (40 if life < 3 else 0):
                     await asyncio.sleep(0.01)
+                if life == 3:
+                    for writer in writing:
+                        writer.cancel()
+                    await asyncio.gather(*writing, return_exceptions=True)
+                    now = (await ask("GET", MAPS)).json["items"]
+                    newest = max(int(one["metadata"]["resourceVersion"]) for one in now)
+                    while not seen or seen[-1][2] < newest:
+                        await asyncio.sleep(0.01)
+                    watching.cancel()
             process.kill()
             await process.wait()
-            for writer in writers:
-                writer.cancel()
-            await asyncio.gather(*writers, return_exceptions=True)
-    async with started(tmp_path / "s") as (_, ask):
-        names = {one["metadata"]["name"] for one in (await ask("GET", MAPS)).json["items"]}
-    assert answered <= names
+            await asyncio.gather(watching, *writing, return_exceptions=True)
+    versions = [version for _, _, version in seen]
+    assert versions == sorted(set(versions))
+    assert {name for kind, name, _ in seen if kind == "ADDED"} == {one["metadata"]["name"] for one in now}
+    assert {(name, version) for _, name, version in seen} >= set(answered.items())
 
 
 async def test_two_servers_of_one_state_are_one_too_many(tmp_path: Path) -> None:
