@@ -325,6 +325,7 @@ async def test_cordon_and_drain(kubectl: Kubectl, node: FakeNode) -> None:
     ]
 
 
+@pytest.mark.parametrize("kubectl", ["1.32"], indirect=True)
 async def test_ten_thousand_objects(kubectl: Kubectl, server: Server) -> None:
     maps, writer = resource("configmaps"), Writer("tests")
 
