@@ -35,6 +35,7 @@ from trenza.cluster.node.environment import (
     references,
 )
 from trenza.cluster.node.events import Events
+from trenza.cluster.node.log_times import LogTimes
 from trenza.cluster.node.pod_status import status_of
 from trenza.cluster.node.pods import Event, Refusal, Run, Seen
 from trenza.cluster.node.probes import probe
@@ -95,6 +96,7 @@ class Kubelet:
         self.records = records
         self.events = events
         self.services = services
+        self.log_times = LogTimes()
         self.workers: dict[str, PodWorker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -168,6 +170,7 @@ class PodWorker:
     _published: Object | None = None
     _wanted: Object | None = None
     _publisher: asyncio.Task[None] | None = None
+    _log_watches: dict[str, int] = field(default_factory=dict)
     _signals: set[tuple[str, int, signal.Signals]] = field(default_factory=set)
     _lost: bool = False
 
@@ -466,6 +469,10 @@ class PodWorker:
         """Watch a container that runs: its end, and its probes."""
         self._pidfds[name] = pidfd
         asyncio.get_running_loop().add_reader(pidfd, self._see_end, name, pidfd)
+        path = self.log_of(name, self.seen.runs[name].attempt)
+        log, times = self.kubelet.containers.open_log(path), self.kubelet.containers.open_times(path)
+        if log is not None and times is not None:
+            self._log_watches[name] = self.kubelet.log_times.attend(log, times)
         container = self.container(name)
         if container is not None and any(probing.probe_of(container, kind) for kind in probing.KINDS):
             self._probers[name] = self.kubelet.spawn(self._probe(name, container, self.seen.runs[name].attempt))
@@ -479,6 +486,8 @@ class PodWorker:
         code = await self.kubelet.containers.exit_code_of(self._node(name, run.attempt), pidfd)
         os.close(pidfd)
         self._pidfds.pop(name, None)
+        if name in self._log_watches:
+            self.kubelet.log_times.leave(self._log_watches.pop(name))
         prober = self._probers.pop(name, None)
         if prober is not None:
             prober.cancel()
