@@ -196,7 +196,16 @@ class Containers:
     def open_log(self, path: str, *, append: bool = False) -> int | None:
         """A log of a container; None where there is none."""
         try:
-            return beneath.open_in_root(self._root, path, os.O_WRONLY | os.O_APPEND if append else os.O_RDONLY)
+            flags = os.O_WRONLY | os.O_APPEND if append else os.O_RDONLY
+            return beneath.open_in_root(self._root, path, flags | os.O_NONBLOCK)  # whatever the host made of it
+        except OSError:
+            return None
+
+    def open_times(self, log: str) -> int | None:
+        """What is noted of a log's growth, to read and to append to; None where it cannot be."""
+        try:
+            with self._as_nodes_root():
+                return self._open(times_path(log), os.O_RDWR | os.O_CREAT | os.O_APPEND)
         except OSError:
             return None
 
@@ -322,6 +331,11 @@ def resize_terminal(terminal: int, rows: int, columns: int) -> None:
 def log_path(namespace: str, name: str, uid: str, container: str, attempt: int) -> str:
     """Where a run's output is in the host."""
     return f"{LOGS}/{namespace}_{name}_{uid}/{container}/{attempt}.log"
+
+
+def times_path(log: str) -> str:
+    """Where the growth of a log is noted (`log_times`)."""
+    return f"{log.removesuffix('.log')}.times"
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -35,13 +35,14 @@ from trenza.cluster.node.environment import (
     references,
 )
 from trenza.cluster.node.events import Events
+from trenza.cluster.node.log_times import LogTimes
 from trenza.cluster.node.pod_status import status_of
 from trenza.cluster.node.pods import Event, Refusal, Run, Seen
 from trenza.cluster.node.probes import probe
 from trenza.cluster.node.record import Record, Records
 from trenza.cluster.node.terminals import Terminal
 from trenza.cluster.node.times import time_of
-from trenza.errors import KernelError
+from trenza.errors import KernelError, TrenzaError
 
 _UNKNOWN_EXIT: Final = 137
 
@@ -95,6 +96,7 @@ class Kubelet:
         self.records = records
         self.events = events
         self.services = services
+        self.log_times = LogTimes()
         self.workers: dict[str, PodWorker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -163,13 +165,12 @@ class PodWorker:
     said: set[str]
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     terminals: dict[str, Terminal] = field(default_factory=dict)
-    environments: dict[str, Mapping[str, str]] = field(default_factory=dict)
-    """What the containers that this agent started were given."""
     _pidfds: dict[str, int] = field(default_factory=dict)
     _probers: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _published: Object | None = None
     _wanted: Object | None = None
     _publisher: asyncio.Task[None] | None = None
+    _log_watches: dict[str, int] = field(default_factory=dict)
     _signals: set[tuple[str, int, signal.Signals]] = field(default_factory=set)
     _lost: bool = False
 
@@ -247,28 +248,39 @@ class PodWorker:
     # ------------------------------------------------------------------ the loop
     async def run(self) -> None:
         """Until nothing of the pod is left."""
-        settings = self.kubelet.host.settings
         while True:
-            self.wake.clear()
-            now_s = time.time()
-            if self.kubelet.network.problem != self.seen.network_problem:
-                self.seen = replace(self.seen, network_problem=self.kubelet.network.problem)
-            step = pods.step(self.pod, self.seen, settings, now_s)
-            self._say(step.events)
-            progress = bool(step.actions)
-            for action in step.actions:
-                if isinstance(action, pods.Forget):
-                    await self._finish(step)
+            try:
+                if await self._turn():
                     return
-                progress = await self._perform(action) and progress
-            if progress:
-                continue
-            self._publish(step)
-            wakes_at_s = now_s + settings.retry_s if step.actions else step.wakes_at_s
-            timeout_s = None if wakes_at_s is None else max(0.001, wakes_at_s - time.time())
-            with suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
-                    await self.wake.wait()
+            except (TrenzaError, OSError) as error:  # a full disk, say: it may be so for a while
+                message = f"error syncing pod: {error}"
+                self._say((Event("Warning", "FailedSync", message, key=message),))
+                await asyncio.sleep(self.kubelet.host.settings.retry_s)
+
+    async def _turn(self) -> bool:
+        """Do what there is to do, then sleep until there is more; whether nothing of the pod is left."""
+        settings = self.kubelet.host.settings
+        self.wake.clear()
+        now_s = time.time()
+        if self.kubelet.network.problem != self.seen.network_problem:
+            self.seen = replace(self.seen, network_problem=self.kubelet.network.problem)
+        step = pods.step(self.pod, self.seen, settings, now_s)
+        self._say(step.events)
+        progress = bool(step.actions)
+        for action in step.actions:
+            if isinstance(action, pods.Forget):
+                await self._finish(step)
+                return True
+            progress = await self._perform(action) and progress
+        if progress:
+            return False
+        self._publish(step)
+        wakes_at_s = now_s + settings.retry_s if step.actions else step.wakes_at_s
+        timeout_s = None if wakes_at_s is None else max(0.001, wakes_at_s - time.time())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self.wake.wait()
+        return False
 
     def _say(self, events: tuple[Event, ...]) -> None:
         new = [event for event in events if f"{event.reason} {event.container} {event.key}" not in self.said]
@@ -347,7 +359,8 @@ class PodWorker:
         except (ApiError, OSError) as error:
             self._refuse(name, "CreateContainerConfigError", f"{error}")
             return
-        run = Run(attempt, time.time(), action.streak, identity=uuid.uuid4().hex)
+        identity, known = uuid.uuid4().hex, command.environment
+        run = Run(attempt, time.time(), action.streak, identity=identity, environment=known)
         containers = self.kubelet.containers
         try:
             containers.make(node, self._hostname(), self.pause, shown)
@@ -356,7 +369,6 @@ class PodWorker:
             return
         self._tell("Normal", "Pulled", f'Container image "{container["image"]}" already present on machine', name)
         self._tell("Normal", "Created", f"Created container: {name}", name)
-        self.environments[name] = command.environment
         stdin = self.stdin_of(name) if container.get("stdin") else None
         log, tty = self.log_of(name, attempt), bool(container.get("tty"))
         try:
@@ -459,6 +471,10 @@ class PodWorker:
         """Watch a container that runs: its end, and its probes."""
         self._pidfds[name] = pidfd
         asyncio.get_running_loop().add_reader(pidfd, self._see_end, name, pidfd)
+        path = self.log_of(name, self.seen.runs[name].attempt)
+        log, times = self.kubelet.containers.open_log(path), self.kubelet.containers.open_times(path)
+        if log is not None and times is not None:
+            self._log_watches[name] = self.kubelet.log_times.attend(log, times)
         container = self.container(name)
         if container is not None and any(probing.probe_of(container, kind) for kind in probing.KINDS):
             self._probers[name] = self.kubelet.spawn(self._probe(name, container, self.seen.runs[name].attempt))
@@ -472,6 +488,8 @@ class PodWorker:
         code = await self.kubelet.containers.exit_code_of(self._node(name, run.attempt), pidfd)
         os.close(pidfd)
         self._pidfds.pop(name, None)
+        if name in self._log_watches:
+            self.kubelet.log_times.leave(self._log_watches.pop(name))
         prober = self._probers.pop(name, None)
         if prober is not None:
             prober.cancel()
@@ -479,9 +497,13 @@ class PodWorker:
         if terminal is not None:
             terminal.close()
         run = self.seen.runs[name]
-        self.kubelet.containers.remove([self._node(name, run.attempt)])
-        self._set_run(name, replace(run, finished_s=time.time(), exit_code=code))
-        self.wake.set()
+        ended = replace(run, finished_s=time.time(), exit_code=code)
+        try:
+            self.kubelet.containers.remove([self._node(name, run.attempt)])
+            self._set_run(name, ended)
+        finally:
+            self.seen = replace(self.seen, runs={**self.seen.runs, name: ended})
+            self.wake.set()
 
     def _stop(self, name: str, number: signal.Signals) -> bool:
         """Send a signal, and no other time the same; False if it was sent before."""
