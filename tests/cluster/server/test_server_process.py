@@ -150,3 +150,61 @@ async def test_on_a_real_etcd_the_keys_are_kubernetes_and_flannels(tmp_path: Pat
         } <= keys
     finally:
         cluster.kill()
+
+
+async def test_a_lost_etcd_member_is_not_felt_and_a_lost_majority_is_waited_for(tmp_path: Path) -> None:
+    if shutil.which("etcd") is None:
+        pytest.skip("etcd is not installed (Debian: etcd-server)")
+    (tmp_path / "etcd").mkdir()
+    cluster = EtcdCluster(tmp_path / "etcd", 3)
+    try:
+        async with started(tmp_path / "s", "--etcd", ",".join(cluster.endpoints)) as (_, ask):
+            pods = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "host"}]}}
+            rc = {"metadata": {"name": "web"}, "spec": {"replicas": 1, "selector": {"a": "b"}, "template": pods}}
+            path = "/api/v1/namespaces/default/replicationcontrollers"
+            assert (await ask("POST", path, rc)).status == 201
+
+            async def settles(replicas: int) -> None:
+                """Scaling works, and the controllers do it."""
+                scale = {"spec": {"replicas": replicas}}
+                async with asyncio.timeout(60):
+                    while True:
+                        patched = await ask("PATCH", f"{path}/web", scale, media_type="application/merge-patch+json")
+                        if patched.status == 200:
+                            break
+                        assert patched.status in (500, 503, 504), patched
+                    while (await ask("GET", f"{path}/web")).json.get("status", {}).get("replicas") != replicas:
+                        await asyncio.sleep(0.05)
+
+            await settles(2)
+            cluster.members[0].kill()
+            await settles(3)
+            assert (await ask("GET", "/readyz")).status == 200
+            cluster.members[1].kill()
+            refused = await ask("POST", MAPS, {"metadata": {"name": "x"}})
+            assert (refused.status, refused.json["reason"]) == (503, "ServiceUnavailable")
+            cluster.restart(cluster.members[0])
+            await settles(4)
+    finally:
+        cluster.kill()
+
+
+async def test_what_people_write_into_etcd_by_hand_stops_nobody(tmp_path: Path) -> None:
+    if shutil.which("etcd") is None:
+        pytest.skip("etcd is not installed (Debian: etcd-server)")
+    (tmp_path / "etcd").mkdir()
+    cluster = EtcdCluster(tmp_path / "etcd", 1)
+    try:
+        async with started(tmp_path / "s", "--etcd", ",".join(cluster.endpoints)) as (_, ask):
+            put = await asyncio.create_subprocess_exec(
+                "etcdctl", "--endpoints", cluster.endpoints[0], "put", "/registry/pods/default/x", "nonsense",
+                env={"ETCDCTL_API": "3", "PATH": "/usr/bin"}, stdout=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+            assert await put.wait() == 0
+            assert (await ask("GET", "/api/v1/namespaces/default/pods")).status == 500
+            assert (await ask("POST", "/api/v1/namespaces", {"metadata": {"name": "new"}})).status == 201
+            async with asyncio.timeout(20):
+                while (await ask("GET", "/api/v1/namespaces/new/serviceaccounts/default")).status != 200:
+                    await asyncio.sleep(0.05)
+    finally:
+        cluster.kill()
