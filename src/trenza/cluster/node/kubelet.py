@@ -167,8 +167,11 @@ class PodWorker:
     terminals: dict[str, Terminal] = field(default_factory=dict)
     _pidfds: dict[str, int] = field(default_factory=dict)
     _probers: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    _published: Object | None = None
     _wanted: Object | None = None
+    _statuses: int = 0
+    _statuses_told: int = 0
+    """How many statuses there were to tell, and up to which the server has been told."""
+    _contradicted: bool = False
     _publisher: asyncio.Task[None] | None = None
     _log_watches: dict[str, int] = field(default_factory=dict)
     _signals: set[tuple[str, int, signal.Signals]] = field(default_factory=set)
@@ -213,8 +216,8 @@ class PodWorker:
 
     # ------------------------------------------------------------------ what is heard
     def update(self, pod: Object) -> None:
-        if self._published is not None and _readiness(pod.get("status") or {}) != _readiness(self._published):
-            self._wanted = self._published = None  # while the host was silent others spoke for it: say it again
+        if self._wanted is not None and _readiness(pod.get("status") or {}) != _readiness(self._wanted):
+            self._contradicted = True  # while the host was silent others spoke for it
         self.pod = pod
         self.wake.set()
 
@@ -551,9 +554,10 @@ class PodWorker:
 
     def _publish(self, step: pods.Step) -> None:
         status = status_of(self.pod, self.seen, step, host_ip=self.kubelet.host.settings.host_ip, now_s=time.time())
-        if status == self._wanted or self._lost:
+        if (status == self._wanted and not self._contradicted) or self._lost:
             return
-        self._wanted = status
+        self._wanted, self._contradicted = status, False
+        self._statuses += 1
         self.pod = {**self.pod, "status": {**self.pod.get("status", {}), **status}}
         if self._publisher is None or self._publisher.done():
             self._publisher = self.kubelet.spawn(self._send_status())
@@ -561,8 +565,8 @@ class PodWorker:
     async def _send_status(self) -> None:
         """Tell the server, again and again until it has the latest."""
         metadata = self.pod["metadata"]
-        while self._wanted != self._published and not self._lost:
-            status = self._wanted
+        while self._statuses != self._statuses_told and not self._lost:
+            said, status = self._statuses, self._wanted
             patch = {"metadata": {"uid": self.uid}, "status": status}
             try:
                 await self.kubelet.api.patch(PODS, metadata["namespace"], metadata["name"], patch, subresource="status")
@@ -571,7 +575,7 @@ class PodWorker:
                     return  # it is gone, or another of that name is there: the watch will say so
                 await asyncio.sleep(self.kubelet.host.settings.retry_s)
             else:
-                self._published = status
+                self._statuses_told = said
 
     async def _finish(self, step: pods.Step) -> None:
         """Nothing runs any more: have the server forget the pod, and forget it here."""
