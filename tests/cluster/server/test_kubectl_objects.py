@@ -8,10 +8,12 @@ import re
 
 import pytest
 import yaml
-from fake_nodes import FakeNode
+from fake_nodes import FakeNode, resource
 from kubectls import Kubectl
 
 from trenza.cluster.kinds.resources import RESOURCES
+from trenza.cluster.server.registry import Writer
+from trenza.cluster.server.server import Server
 
 pytestmark = pytest.mark.anyio
 
@@ -321,3 +323,26 @@ async def test_cordon_and_drain(kubectl: Kubectl, node: FakeNode) -> None:
     assert (await kubectl.json("get", "node", "larrain"))["spec"]["taints"] == [
         {"effect": "NoSchedule", "key": "k", "value": "v"}
     ]
+
+
+@pytest.mark.parametrize("kubectl", ["1.32"], indirect=True)
+async def test_ten_thousand_objects(kubectl: Kubectl, server: Server) -> None:
+    maps, writer = resource("configmaps"), Writer("tests")
+
+    async def create(numbers: range) -> None:
+        for number in numbers:
+            metadata = {"name": f"m-{number}", "namespace": "default", "labels": {"third": str(number % 3)}}
+            written = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": metadata}
+            await server.registry.create(maps, written, writer)
+
+    await asyncio.gather(*(create(range(begin, 10_000, 32)) for begin in range(32)))
+    assert (await kubectl("get", "cm", "-o", "name")).count("\n") == 10_001
+    assert (await kubectl("get", "cm", "--chunk-size=100", "-l", "third=0", "--no-headers")).count("\n") == 3_334
+    process = await kubectl.start("get", "cm", "-w", "--no-headers")
+    try:
+        async with asyncio.timeout(30):
+            for _ in range(10_001):
+                assert await process.stdout.readline()
+    finally:
+        process.kill()
+        await process.wait()

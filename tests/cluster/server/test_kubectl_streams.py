@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import os
+import pty
+import struct
+import termios
 from pathlib import Path
 
 import pytest
 from fake_nodes import FakeNode
-from kubectls import Kubectl
+from kubectls import Kubectl, program
 
 pytestmark = pytest.mark.anyio
 
@@ -131,3 +136,33 @@ async def test_port_forward_says_when_nobody_listens(kubectl: Kubectl, pod: str)
     finally:
         process.kill()
         await process.wait()
+
+
+async def test_a_terminal_tells_its_size(kubectl: Kubectl, pod: str) -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    process = await asyncio.create_subprocess_exec(
+        program(kubectl.version), "exec", "-it", pod, "--", "cat",
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        env={"HOME": str(kubectl.home), "KUBECONFIG": str(kubectl.kubeconfig)},
+    )  # fmt: skip
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    said = b""
+
+    async def until(words: bytes) -> None:
+        nonlocal said
+        while words not in said:
+            with contextlib.suppress(BlockingIOError):
+                said += os.read(ours, 4096)
+            await asyncio.sleep(0.01)
+
+    try:
+        async with asyncio.timeout(20):
+            await until(b'{"width": 100, "height": 40}')
+            os.write(ours, b"typed\n")
+            await until(b"typed")
+    finally:
+        process.kill()
+        await process.wait()
+        os.close(ours)

@@ -244,9 +244,7 @@ async def test_a_watcher_that_vanishes_is_forgotten_and_one_that_sleeps_is_dropp
     await settle(before + 1)
     writer.transport.abort()
     await settle(before)
-    _, asleep = await asyncio.open_connection(
-        "127.0.0.1", ask.port, ssl=tls, server_hostname="localhost", limit=4096
-    )
+    _, asleep = await asyncio.open_connection("127.0.0.1", ask.port, ssl=tls, server_hostname="localhost", limit=4096)
     asleep.write(request.encode())
     await settle(before + 1)
     asleep.transport.pause_reading()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
+from itertools import pairwise
 
 import pytest
 from clusters import Cluster, until
@@ -320,3 +322,17 @@ def test_a_host_that_was_switched_off_runs_its_pods_again(cluster: Cluster) -> N
     assert cluster.state("a")["lastState"]["terminated"]["reason"] == "ContainerStatusUnknown"
     cluster.pod("b", "concepcion", "sleep", "1000")
     assert "1 received" in cluster.exec("a", f"ping -c 1 -W 5 {cluster.ready('b')}")["out"]
+
+
+def test_lines_of_a_log_have_their_times(cluster: Cluster) -> None:
+    cluster.pod("slow", "larrain", "sh", "-c", "for i in 1 2 3; do echo $i; sleep 1.1; done; printf end; sleep 1000")
+    until(lambda: "end" in cluster.exec("slow", "", verb="containerLogs", check=False)["out"], "its output")
+
+    def logs(**query: str) -> list[str]:
+        return str(cluster.exec("slow", "", verb="containerLogs", query=query, check=False)["out"]).split("\n")
+
+    lines = [line.split(" ") for line in logs(timestamps="true")]
+    assert [line[1] for line in lines] == ["1", "2", "3", "end"]
+    times = [datetime.fromisoformat(line[0][:26] + "+00:00").timestamp() for line in lines]
+    assert all(1.0 < later - earlier < 1.6 for earlier, later in pairwise(times)), times
+    assert logs(sinceSeconds="2")[-1] == "end" and "1" not in logs(sinceSeconds="2")

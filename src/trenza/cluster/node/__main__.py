@@ -21,9 +21,13 @@ def main() -> None:
     enter(settings.host_pid, lambda place: _run(settings, place))
 
 
+async def _serve(settings: NodeSettings, place: Place) -> None:
+    await Agent(settings, place.sandbox_netns).run()
+
+
 def _run(settings: NodeSettings, place: Place) -> None:
     try:
-        asyncio.run(Agent(settings, place.sandbox_netns).run())
+        asyncio.run(_serve(settings, place))
     except BaseException:  # a forked child: its log is all that is left to say it to
         traceback.print_exc()
         sys.stderr.flush()

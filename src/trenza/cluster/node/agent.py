@@ -123,7 +123,7 @@ class PodAddresses:
 
 
 class Agent:
-    """One host's agent. `run` ends only by being ended."""
+    """One host's agent, made in a running loop. `run` ends only by being ended."""
 
     def __init__(self, settings: NodeSettings, sandbox_netns: int, api: Api | None = None) -> None:
         self.settings = settings

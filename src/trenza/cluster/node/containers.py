@@ -201,6 +201,14 @@ class Containers:
         except OSError:
             return None
 
+    def open_times(self, log: str) -> int | None:
+        """What is noted of a log's growth, to read and to append to; None where it cannot be."""
+        try:
+            with self._as_nodes_root():
+                return self._open(times_path(log), os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        except OSError:
+            return None
+
     def logs_in(self, directory: str) -> list[str]:
         try:
             descriptor = beneath.open_in_root(self._root, directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -323,6 +331,11 @@ def resize_terminal(terminal: int, rows: int, columns: int) -> None:
 def log_path(namespace: str, name: str, uid: str, container: str, attempt: int) -> str:
     """Where a run's output is in the host."""
     return f"{LOGS}/{namespace}_{name}_{uid}/{container}/{attempt}.log"
+
+
+def times_path(log: str) -> str:
+    """Where the growth of a log is noted (`log_times`)."""
+    return f"{log.removesuffix('.log')}.times"
 
 
 def write_whole(path: Path, text: str) -> None:

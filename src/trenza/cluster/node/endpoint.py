@@ -2,7 +2,7 @@
 
     GET  /healthz
     GET  /pods                                        the pods of this host, a PodList
-    GET  /containerLogs/NAMESPACE/POD/CONTAINER       follow, previous, tailLines, limitBytes
+    GET  /containerLogs/NAMESPACE/POD/CONTAINER       follow, previous, tailLines, limitBytes, sinceSeconds, timestamps
     POST /exec/NAMESPACE/POD/CONTAINER                command (repeated), stdin, tty: a stream (`frames`)
     POST /attach/NAMESPACE/POD/CONTAINER              stdin: a stream
     POST /portForward/NAMESPACE/POD                   port: a stream
@@ -17,7 +17,8 @@ import json
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -25,14 +26,16 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import h11
 
 from trenza.cluster.node import frames
-from trenza.cluster.node.containers import Running, exit_of, refusal_words, resize_terminal
+from trenza.cluster.node.containers import Running, exit_of, refusal_words, resize_terminal, times_path
 from trenza.cluster.node.environment import Command
 from trenza.cluster.node.kubelet import Kubelet, PodWorker
+from trenza.cluster.node.log_times import Growth, offset_since, read_growth, stamp, time_at
 from trenza.errors import KernelError
 from trenza.linux.inside import CommandRefused
 
 PORT: Final = 10250
 _READ_BYTES: Final = 1 << 16
+_MAX_TIMES_BYTES: Final = 64 << 20
 _FOLLOW_S: Final = 0.05
 """How often a log that is followed is looked at."""
 
@@ -149,9 +152,9 @@ class Endpoint:
         if descriptor is None:
             raise Refused(404, "the log is not there any more")
         attempt = run.attempt
-        tail = query.get("tailLines", [""])[0]
         limit = query.get("limitBytes", [""])[0]
         left = int(limit) if limit.isdigit() else None
+        log = worker.log_of(container, run.attempt)
 
         def goes_on() -> bool:
             return worker.runs_at(container, attempt) and not reader.at_eof()
@@ -159,9 +162,10 @@ class Endpoint:
         headers = [("Content-Type", "text/plain"), ("Transfer-Encoding", "chunked")]
         writer.write(connection.send(h11.Response(status_code=200, headers=headers)) or b"")
         try:
-            if tail.isdigit():
-                os.lseek(descriptor, _start_of_tail(descriptor, int(tail)), os.SEEK_SET)
-            async for part in _output(descriptor, goes_on if _flag(query, "follow") else None):
+            start = self._start_of_log(descriptor, log, query)
+            os.lseek(descriptor, start, os.SEEK_SET)
+            parts = _output(descriptor, goes_on if _flag(query, "follow") else None)
+            async for part in self._stamped(parts, log, start) if _flag(query, "timestamps") else parts:
                 cut = part if left is None else part[:left]
                 left = None if left is None else left - len(cut)
                 if cut:
@@ -172,6 +176,31 @@ class Endpoint:
         finally:
             os.close(descriptor)
         writer.write(connection.send(h11.EndOfMessage()) or b"")
+
+    def _growth(self, log: str) -> Sequence[Growth]:
+        return read_growth(self._kubelet.containers.read(times_path(log), limit_bytes=_MAX_TIMES_BYTES))
+
+    def _start_of_log(self, descriptor: int, log: str, query: dict[str, list[str]]) -> int:
+        """Where what was asked for begins."""
+        tail, since = query.get("tailLines", [""])[0], query.get("sinceSeconds", [""])[0]
+        start = _start_of_tail(descriptor, int(tail)) if tail.isdigit() else 0
+        if since.isdigit():
+            start = max(start, offset_since(self._growth(log), time.time() - int(since)))
+        return start
+
+    async def _stamped(self, parts: AsyncIterator[bytes], log: str, start: int) -> AsyncIterator[bytes]:
+        """A log with a time before each line; the last, unfinished, too, when there is no more."""
+        offset, rest = start, b""
+        async for part in parts:
+            growth, now_s = self._growth(log), time.time()
+            *lines, rest = (rest + part).split(b"\n")
+            stamped = b""
+            for line in lines:
+                offset += len(line) + 1
+                stamped += stamp(time_at(growth, offset, now_s=now_s)) + line + b"\n"
+            yield stamped
+        if rest:
+            yield stamp(time_at(self._growth(log), offset + len(rest), now_s=time.time())) + rest
 
     # ------------------------------------------------------------------ streams
     def _accept(self, verb: str, worker: PodWorker, rest: list[str], query: dict[str, list[str]]) -> Any:

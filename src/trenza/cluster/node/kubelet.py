@@ -35,6 +35,7 @@ from trenza.cluster.node.environment import (
     references,
 )
 from trenza.cluster.node.events import Events
+from trenza.cluster.node.log_times import LogTimes
 from trenza.cluster.node.pod_status import status_of
 from trenza.cluster.node.pods import Event, Refusal, Run, Seen
 from trenza.cluster.node.probes import probe
@@ -95,6 +96,7 @@ class Kubelet:
         self.records = records
         self.events = events
         self.services = services
+        self.log_times = LogTimes()
         self.workers: dict[str, PodWorker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -165,9 +167,13 @@ class PodWorker:
     terminals: dict[str, Terminal] = field(default_factory=dict)
     _pidfds: dict[str, int] = field(default_factory=dict)
     _probers: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    _published: Object | None = None
     _wanted: Object | None = None
+    _statuses: int = 0
+    _statuses_told: int = 0
+    """How many statuses there were to tell, and up to which the server has been told."""
+    _contradicted: bool = False
     _publisher: asyncio.Task[None] | None = None
+    _log_watches: dict[str, int] = field(default_factory=dict)
     _signals: set[tuple[str, int, signal.Signals]] = field(default_factory=set)
     _lost: bool = False
 
@@ -210,8 +216,8 @@ class PodWorker:
 
     # ------------------------------------------------------------------ what is heard
     def update(self, pod: Object) -> None:
-        if self._published is not None and _readiness(pod.get("status") or {}) != _readiness(self._published):
-            self._wanted = self._published = None  # while the host was silent others spoke for it: say it again
+        if self._wanted is not None and _readiness(pod.get("status") or {}) != _readiness(self._wanted):
+            self._contradicted = True  # while the host was silent others spoke for it
         self.pod = pod
         self.wake.set()
 
@@ -468,6 +474,10 @@ class PodWorker:
         """Watch a container that runs: its end, and its probes."""
         self._pidfds[name] = pidfd
         asyncio.get_running_loop().add_reader(pidfd, self._see_end, name, pidfd)
+        path = self.log_of(name, self.seen.runs[name].attempt)
+        log, times = self.kubelet.containers.open_log(path), self.kubelet.containers.open_times(path)
+        if log is not None and times is not None:
+            self._log_watches[name] = self.kubelet.log_times.attend(log, times)
         container = self.container(name)
         if container is not None and any(probing.probe_of(container, kind) for kind in probing.KINDS):
             self._probers[name] = self.kubelet.spawn(self._probe(name, container, self.seen.runs[name].attempt))
@@ -481,6 +491,8 @@ class PodWorker:
         code = await self.kubelet.containers.exit_code_of(self._node(name, run.attempt), pidfd)
         os.close(pidfd)
         self._pidfds.pop(name, None)
+        if name in self._log_watches:
+            self.kubelet.log_times.leave(self._log_watches.pop(name))
         prober = self._probers.pop(name, None)
         if prober is not None:
             prober.cancel()
@@ -542,9 +554,10 @@ class PodWorker:
 
     def _publish(self, step: pods.Step) -> None:
         status = status_of(self.pod, self.seen, step, host_ip=self.kubelet.host.settings.host_ip, now_s=time.time())
-        if status == self._wanted or self._lost:
+        if (status == self._wanted and not self._contradicted) or self._lost:
             return
-        self._wanted = status
+        self._wanted, self._contradicted = status, False
+        self._statuses += 1
         self.pod = {**self.pod, "status": {**self.pod.get("status", {}), **status}}
         if self._publisher is None or self._publisher.done():
             self._publisher = self.kubelet.spawn(self._send_status())
@@ -552,8 +565,8 @@ class PodWorker:
     async def _send_status(self) -> None:
         """Tell the server, again and again until it has the latest."""
         metadata = self.pod["metadata"]
-        while self._wanted != self._published and not self._lost:
-            status = self._wanted
+        while self._statuses != self._statuses_told and not self._lost:
+            said, status = self._statuses, self._wanted
             patch = {"metadata": {"uid": self.uid}, "status": status}
             try:
                 await self.kubelet.api.patch(PODS, metadata["namespace"], metadata["name"], patch, subresource="status")
@@ -562,7 +575,7 @@ class PodWorker:
                     return  # it is gone, or another of that name is there: the watch will say so
                 await asyncio.sleep(self.kubelet.host.settings.retry_s)
             else:
-                self._published = status
+                self._statuses_told = said
 
     async def _finish(self, step: pods.Step) -> None:
         """Nothing runs any more: have the server forget the pod, and forget it here."""

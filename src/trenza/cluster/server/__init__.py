@@ -5,7 +5,8 @@
     versions                        one object in two API groups (events)
     tls, users                      the cluster's authority, who somebody is, what they may do
     http                            HTTP/1.1 over asyncio and h11, upgrades handed over raw
-    routes, reviews, answers        paths to the registry; forms of answers
+    routes, targets, asked          paths and verbs, and what a request about a resource does
+    reviews, answers                questions that are not kept; forms of answers
     spdy, websockets, streams       exec, attach, port-forward and logs, relayed to the node of the pod
     flannel                         the overlay's leases, beside the objects in the store
     control                         the controllers, driven by one watch over everything

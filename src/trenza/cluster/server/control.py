@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trenza.cluster.controllers.loop import Controller, Decided, Done, Loop, Lost, Outdated, Refused
@@ -43,6 +43,7 @@ class ControlLoop:
     _resources: dict[str, Resource] = field(default_factory=dict)
     _by_prefix: tuple[tuple[str, Resource], ...] = ()
     _batches: list[Batch] = field(default_factory=list)
+    _reported: dict[str, str] = field(default_factory=dict)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -67,15 +68,18 @@ class ControlLoop:
             except StoreError as error:
                 _LOG.warning("the controllers wait for the store: %s", error.message)
                 await asyncio.sleep(RETRY_S)
+            except Exception:  # the root of the task: a cluster without controllers would look alive
+                _LOG.exception("the controllers start over")
+                await asyncio.sleep(RETRY_S)
 
     async def _snapshot(self) -> Snapshot:
         page = await self.registry.store.range(ROOT)
         objects: dict[str, dict[tuple[str, str], Object]] = {name: {} for name in self._resources}
         for stored in page.items:
-            resource = self._resource_of(stored.key)
-            if resource is not None:
-                written = object_at(stored.value, stored.mod_revision)
-                objects[resource_key(resource.group, resource.plural)][_key_of(written)] = written
+            placed = self._placed(stored.key, stored.value, stored.mod_revision)
+            if placed is not None:
+                name, key, written = placed
+                objects[name][key] = written
         return Snapshot.of(objects, page.revision)
 
     async def _drive(self, loop: Loop, revision: int) -> None:
@@ -90,12 +94,20 @@ class ControlLoop:
                 self._observe(loop)
                 began_s = asyncio.get_running_loop().time()
                 decided = loop.decide(self.registry.now_s())
+                self._report(loop.failures)
                 took_s = asyncio.get_running_loop().time() - began_s
                 await self._perform(loop, decided)
                 await asyncio.sleep(took_s)
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
+
+    def _report(self, failures: Mapping[str, Exception]) -> None:
+        """Say once what stopped a controller; the others go on."""
+        for name, error in failures.items():
+            if self._reported.get(name) != str(error):
+                _LOG.error("the controller %s stumbled", name, exc_info=error)
+        self._reported = {name: str(error) for name, error in failures.items()}
 
     async def _watch(self, revision: int) -> None:
         with self.registry.store.watch(ROOT, from_revision=revision + 1) as watch:
@@ -125,16 +137,25 @@ class ControlLoop:
 
     def _changes(self, batch: Batch) -> Iterable[Change]:
         for event in batch.events:
-            resource = self._resource_of(event.key)
-            if resource is None:
-                continue
-            name = resource_key(resource.group, resource.plural)
-            if isinstance(event, Put):
-                written = object_at(event.stored.value, event.revision)
-                yield Change(name, _key_of(written), written, event.revision)
-            else:
-                written = object_at(event.previous.value, event.revision)
-                yield Change(name, _key_of(written), None, event.revision)
+            value = event.stored.value if isinstance(event, Put) else event.previous.value
+            placed = self._placed(event.key, value, event.revision)
+            if placed is not None:
+                name, key, written = placed
+                yield Change(name, key, written if isinstance(event, Put) else None, event.revision)
+
+    def _placed(self, key: str, value: bytes, revision: int) -> tuple[str, tuple[str, str], Object] | None:
+        """Resource, namespace and name, and object. None for what is none: people write into an etcd by hand."""
+        resource = self._resource_of(key)
+        if resource is None:
+            return None
+        try:
+            written = object_at(value, revision)
+            metadata = written["metadata"]
+            place = metadata.get("namespace", ""), metadata["name"]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            _LOG.warning("%s holds no object; the controllers pass it over", key)
+            return None
+        return resource_key(resource.group, resource.plural), place, written
 
     def _resource_of(self, key: str) -> Resource | None:
         return next((resource for prefix, resource in self._by_prefix if key.startswith(prefix)), None)
@@ -185,8 +206,3 @@ class ControlLoop:
                     "target": {"kind": "Node", "name": write.node},
                 }
                 return await registry.bind(resource, namespace, name, binding, _SCHEDULER)
-
-
-def _key_of(written: Object) -> tuple[str, str]:
-    metadata = written["metadata"]
-    return metadata.get("namespace", ""), metadata["name"]

@@ -147,10 +147,11 @@ class Registry:
         prefix = resource.prefix(namespace)
         name = options.fields.exact("metadata.name")
         if name and (namespace or not resource.namespaced) and revision is None:
-            stored = await self.store.get(resource.key(namespace, name))
-            at = await self.store.revision()
-            found = (stored,) if stored is not None and options.holds(self.reader.object_of(stored)) else ()
-            return Listed(found, at)
+            # One read: an object and a revision asked for one after the other would let a watch miss what lies between.
+            key = resource.key(namespace, name)
+            only = await self.store.range(key)
+            found = (one for one in only.items if one.key == key and options.holds(self.reader.object_of(one)))
+            return Listed(tuple(found), only.revision)
         while True:
             page = await self.store.range(prefix, after=after, limit=options.limit, revision=revision)
             revision = page.revision
