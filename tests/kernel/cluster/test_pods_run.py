@@ -336,3 +336,22 @@ def test_lines_of_a_log_have_their_times(cluster: Cluster) -> None:
     times = [datetime.fromisoformat(line[0][:26] + "+00:00").timestamp() for line in lines]
     assert all(1.0 < later - earlier < 1.6 for earlier, later in pairwise(times)), times
     assert logs(sinceSeconds="2")[-1] == "end" and "1" not in logs(sinceSeconds="2")
+
+
+def test_hooks_greet_and_say_goodbye(cluster: Cluster) -> None:
+    hooks = {
+        "postStart": {"exec": {"command": ["touch", "/greeted"]}},
+        "preStop": {"exec": {"command": ["sh", "-c", "echo bye > /proc/$(pgrep -of sleep)/fd/1; sleep 0.5"]}},
+    }
+    cluster.pod("polite", "larrain", "sleep", "1000", container={"lifecycle": hooks})
+    cluster.pod(
+        "rude", "larrain", "sleep", "1000", container={"lifecycle": {"postStart": {"exec": {"command": ["false"]}}}}
+    )
+    cluster.ready("polite")
+    until(lambda: cluster.exec("polite", "test -e /greeted", check=False)["code"] == 0, "it greets")
+    until(lambda: cluster.state("rude")["restartCount"] >= 1, "it is ended for not greeting")
+    assert "FailedPostStartHook" in cluster.events("rude")
+    cluster.delete_pod("polite")
+    log = "cat /var/log/pods/default_polite_*/main/0.log"
+    until(lambda: "bye" in cluster.run("larrain", log, check=False), "it says goodbye")
+    until(lambda: cluster.get_pod("polite") is None, "it is gone")

@@ -385,6 +385,9 @@ class PodWorker:
         self._set_run(name, run)
         self._attend(name, started.pidfd)
         self._tell("Normal", "Started", f"Started container {name}", name)
+        hook = self._hook(name, "postStart")
+        if hook is not None:
+            self.kubelet.spawn(self._greet(name, hook, attempt))
 
     def _hostname(self) -> str:
         if self._host_network:
@@ -509,13 +512,49 @@ class PodWorker:
         if (name, run.attempt, number) in self._signals:
             return False
         self._signals.add((name, run.attempt, number))
-        if name in self._pidfds and not has_ended(self._pidfds[name]):
-            send_signal(self._pidfds[name], number)
+        hook = self._hook(name, "preStop") if number is signal.SIGTERM else None
+        if hook is not None:
+            self.kubelet.spawn(self._leave(name, hook, run.attempt))
+        else:
+            self._signal(name, number)
         if run.is_running:
             self._set_run(name, replace(run, stopping_since_s=run.stopping_since_s or time.time()))
         if number is signal.SIGKILL:
             self.kubelet.containers.remove([self._node(name, run.attempt)])
         return True
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        if name in self._pidfds and not has_ended(self._pidfds[name]):
+            send_signal(self._pidfds[name], number)
+
+    # ------------------------------------------------------------------ hooks
+    def _hook(self, name: str, kind: str) -> Object | None:
+        hook: Object | None = ((self.container(name) or {}).get("lifecycle") or {}).get(kind)
+        return hook
+
+    async def _run_hook(self, name: str, kind: str, hook: Object, attempt: int) -> bool:
+        """Run a hook of a container, within its grace period."""
+        grace_s = float(self.pod["spec"].get("terminationGracePeriodSeconds", 30))
+        if "sleep" in hook:
+            await asyncio.sleep(min(float(hook["sleep"].get("seconds", 0)), grace_s))
+            return True
+        spec = {**hook, "timeoutSeconds": grace_s}
+        node = self._node(name, attempt)
+        success, said = await probe(spec, self.container(name) or {}, node, self.seen.address, self.kubelet.containers)
+        if not success:
+            self._tell("Warning", f"Failed{kind[0].upper()}{kind[1:]}Hook", f"{kind} hook failed: {said}".strip(), name)
+        return success
+
+    async def _leave(self, name: str, hook: Object, attempt: int) -> None:
+        """A container's own goodbye, and then the signal."""
+        await self._run_hook(name, "preStop", hook, attempt)
+        if self.runs_at(name, attempt):
+            self._signal(name, signal.SIGTERM)
+
+    async def _greet(self, name: str, hook: Object, attempt: int) -> None:
+        """A hook after the start: a container whose hook fails is ended."""
+        if not await self._run_hook(name, "postStart", hook, attempt) and self.runs_at(name, attempt):
+            self._signal(name, signal.SIGKILL)
 
     # ------------------------------------------------------------------ probes
     async def _probe(self, name: str, container: Object, attempt: int) -> None:
