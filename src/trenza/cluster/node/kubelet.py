@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
-from trenza.cluster.api import CONFIG_MAPS, PODS, SECRETS, SERVICE_ACCOUNTS, Api, ApiError, Object
+from trenza.cluster.api import PODS, Api, ApiError, Object
 from trenza.cluster.node import pods, probing, volumes
 from trenza.cluster.node.containers import (
     Containers,
@@ -29,10 +29,8 @@ from trenza.cluster.node.environment import (
     Command,
     ConfigError,
     Image,
-    Surroundings,
     command_of,
     find_image,
-    references,
 )
 from trenza.cluster.node.events import Events
 from trenza.cluster.node.log_times import LogTimes
@@ -40,6 +38,7 @@ from trenza.cluster.node.pod_status import status_of
 from trenza.cluster.node.pods import Event, Refusal, Run, Seen
 from trenza.cluster.node.probes import probe
 from trenza.cluster.node.record import Record, Records
+from trenza.cluster.node.surroundings import surroundings
 from trenza.cluster.node.terminals import Terminal
 from trenza.cluster.node.times import time_of
 from trenza.errors import KernelError, TrenzaError
@@ -396,7 +395,11 @@ class PodWorker:
 
     async def _prepare(self, container: Object, image: Image) -> tuple[Command, tuple[volumes.Mount, ...]]:
         """What to execute and what to show, its files written. Raises ConfigError, ApiError, OSError."""
-        around = await self._surroundings()
+        host = self.kubelet.host
+        around = await surroundings(
+            self.kubelet.api, self.pod, self.kubelet.services(), host_ip=host.settings.host_ip,
+            pod_ip=self.seen.address, node_name=host.name,
+        )  # fmt: skip
         try:
             made = volumes.volumes(self.pod, around)
         except ConfigError as error:
@@ -408,50 +411,6 @@ class PodWorker:
         for volume in made:
             self.kubelet.containers.make_volume(volume)
         return command, volumes.mounts(self.pod, container, made)
-
-    async def _surroundings(self) -> Surroundings:
-        namespace = self.pod["metadata"]["namespace"]
-        config_maps, secrets = references(self.pod)
-        found: dict[str, dict[str, Object]] = {CONFIG_MAPS: {}, SECRETS: {}}
-        for resource, names in ((CONFIG_MAPS, config_maps), (SECRETS, secrets)):
-            for name in sorted(names):
-                try:
-                    found[resource][name] = await self.kubelet.api.get(resource, namespace, name)
-                except ApiError as error:
-                    if error.status != 404:
-                        raise
-        return Surroundings(
-            self.kubelet.services(), found[CONFIG_MAPS], found[SECRETS], self.kubelet.host.settings.host_ip,
-            self.seen.address, self.kubelet.host.name, await self._tokens(),
-        )  # fmt: skip
-
-    async def _tokens(self) -> Mapping[str, str]:
-        """Tokens of the pod's service account for those volumes that want them."""
-        metadata, spec = self.pod["metadata"], self.pod["spec"]
-        wanted = [
-            source["serviceAccountToken"]
-            for volume in spec.get("volumes", ())
-            for source in (volume.get("projected") or {}).get("sources", ())
-            if "serviceAccountToken" in source
-        ]
-        tokens: dict[str, str] = {}
-        for one in wanted:
-            audience = one.get("audience", "")
-            request: Object = {
-                "apiVersion": "authentication.k8s.io/v1",
-                "kind": "TokenRequest",
-                "metadata": {"namespace": metadata["namespace"], "name": spec.get("serviceAccountName", "default")},
-                "spec": {
-                    "audiences": [audience] if audience else [],
-                    "expirationSeconds": one.get("expirationSeconds", 3600),
-                    "boundObjectRef": {
-                        "kind": "Pod", "apiVersion": "v1", "name": metadata["name"], "uid": metadata["uid"],
-                    },
-                },
-            }  # fmt: skip
-            answer = await self.kubelet.api.create(SERVICE_ACCOUNTS, request, subresource="token")
-            tokens[audience] = answer["status"]["token"]
-        return tokens
 
     def _refuse(self, name: str, reason: str, message: str) -> None:
         refusals = {**self.seen.refusals, name: Refusal(reason, message, time.time())}
