@@ -16,6 +16,7 @@ LAYERS: Mapping[Layer, tuple[str, str]] = {
     Layer.ARP: ("ARP", "ARP"),
     Layer.HEALTH: ("health check", "health check"),
     Layer.SERVICE: ("service", "servicio"),
+    Layer.CLUSTER: ("cluster", "clúster"),
     Layer.FAULT: ("the fault itself", "la propia avería"),
     Layer.UNEXPLAINED: ("unexplained", "sin explicar"),
 }

@@ -29,6 +29,7 @@ from trenza.wire import Message
 
 if TYPE_CHECKING:
     from trenza.cluster.client import HttpApi
+    from trenza.keeper.reporter import Reporter
 
 SERVER = "server"
 READY_S = 20.0
@@ -50,7 +51,9 @@ class Clustering:
         self._loop = asyncio.get_running_loop()
         self._watched: dict[str, tuple[int, int]] = {}
         """The pid and pidfd of what runs: of the server, and of the agents by their hosts' names."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._reporter: Reporter | None = None
+        self._is_new = False
+        """Whether this keeper started the server: what is there is news then."""
 
     @property
     def _cluster(self) -> Cluster | None:
@@ -71,6 +74,17 @@ class Clustering:
                 self._start(cluster, what, handle.pid)
             except (TrenzaError, OSError) as error:
                 self._engine.journal.say("error", host, f"the cluster's {what} was not started: {error}")
+        self._report(cluster)
+
+    def _report(self, cluster: Cluster) -> None:
+        """What becomes of its nodes, pods and services goes to the journal from now on."""
+        from trenza.keeper.reporter import Reporter
+
+        if self._reporter is not None and self._reporter.cluster == cluster:
+            return
+        if self._reporter is not None:
+            self._reporter.end()
+        self._reporter = Reporter(cluster, self._api(cluster), self._engine.journal, from_birth=self._is_new)
 
     def _is_running(self, what: str) -> bool:
         from trenza.cluster.node.launch import find
@@ -114,6 +128,8 @@ class Clustering:
             if what == SERVER:
                 from trenza.cluster.server.launched import MODULE
 
+                self._is_new = True
+                self._credentials(self._directory / "keeper", "trenza")  # the server finds the authority, made by one
                 settings = {"host_pid": host_pid, "directory": str(directory), "arguments": self._arguments(cluster)}
                 start(json.dumps(settings), log, MODULE)
             else:
@@ -249,7 +265,9 @@ class Clustering:
         )
 
     async def show(self, connection: Connection, message: Message) -> None:
-        """Nodes, leases, pods and services as the server tells."""
+        """Nodes, leases, pods and services as the server tells; with `service` what is done for that one, in words."""
+        from trenza.cluster.explained import explained
+
         cluster = self._required()
         api = self._api(cluster)
         try:
@@ -260,7 +278,12 @@ class Clustering:
             leases = [{"subnet": one.subnet, "value": one.value} for one in (await api.leases.subnets()).leases]
         finally:
             api.close()
-        connection.send({"result": {**found, "leases": leases, "service": message.get("service")}})
+        if message.get("service"):
+            names = str(message["namespace"]), str(message["service"])
+            words = explained(cluster, found["services"], found["slices"], *names, str(message["language"]))
+            connection.send({"result": {"service": "/".join(names), "words": words}})
+            return
+        connection.send({"result": {**found, "leases": leases}})
 
     def end(self, what: str, number: signal.Signals) -> None:
         """Send a signal to the server or an agent, for whoever breaks things."""

@@ -23,6 +23,7 @@ from trenza.keeper.witness import Witness
 from trenza.linux.inside import SandboxNodes
 from trenza.linux.prober import Prober, Vantage
 from trenza.linux.watch import NetworkWatch
+from trenza.model.cluster import Cluster
 from trenza.model.event import Event
 from trenza.model.names import NodeName
 from trenza.model.state import Address, Bridge, IpAddress, State
@@ -132,8 +133,9 @@ class Measuring:
         if isinstance(fault, Pause | Impair):
             predictions = [None] * len(probes)  # a state does not say who is slow, or takes connections and is silent
         given = message.get("deadline")
-        deadline_s = duration_s(given) if given else _deadline_s(predictions, observed)
-        unnoticed_s = _unnoticed_s(fault, predictions, observed)
+        replaced_s = _replaced_s(self._engine.lab.cluster)
+        deadline_s = duration_s(given) if given else _deadline_s(predictions, observed) + 2 * replaced_s
+        unnoticed_s = max(_unnoticed_s(fault, predictions, observed), replaced_s)
         return _Question(probes, vantages, sources, addresses, fault, predictions, deadline_s, unnoticed_s)
 
     def _address(self, probe: Probe, observed: State) -> IpAddress:
@@ -274,6 +276,11 @@ def _unnoticed_s(fault: Fault, predictions: Sequence[Prediction | None], observe
             thing.max_age_s + thing.hello_time_s for thing in observed if isinstance(thing, Bridge) and thing.stp
         ]
     return max(bounds, default=0.0)
+
+
+def _replaced_s(cluster: Cluster | None) -> float:
+    """How long a cluster takes to give up a node and begin to replace its pods."""
+    return 0.0 if cluster is None else cluster.grace_s + cluster.eviction_s + 2 * cluster.heartbeat_s
 
 
 def _deadline_s(predictions: Sequence[Prediction | None], observed: State) -> float:
