@@ -43,6 +43,7 @@ _NOTES: Mapping[Note, tuple[str, str]] = {
     ),
     Note.TWINS: ("two bridges have one id: nothing is certain", "dos puentes tienen el mismo id: nada es seguro"),
 }
+_TOLD = ("fault", "vrrp", "arp", "haproxy", "service", "stp", "cluster")
 _CAUSES: Mapping[Cause, str] = {
     Cause.STP_DIRECT: "STP",
     Cause.STP_INDIRECT: "STP",
@@ -181,9 +182,7 @@ class _Teller:
         return self.tr("; not what was measured", "; no es lo medido")
 
     def _timeline(self) -> Iterator[str]:
-        told = [
-            event for event in self.report.events if event.kind in ("fault", "vrrp", "arp", "haproxy", "service", "stp")
-        ]
+        told = [event for event in self.report.events if event.kind in _TOLD]
         if told:
             yield self.tr("what was told meanwhile", "lo que se contó entretanto")
         for event in told:

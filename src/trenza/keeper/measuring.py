@@ -27,6 +27,7 @@ from trenza.model.cluster import Cluster
 from trenza.model.event import Event
 from trenza.model.names import NodeName
 from trenza.model.state import Address, Bridge, IpAddress, State
+from trenza.plan.clustered import is_pod_link
 from trenza.theory import convergence_s
 from trenza.theory.outage import Fate, Prediction, as_declared, predict_outage
 from trenza.wire import Message
@@ -132,8 +133,14 @@ class Measuring:
         ]
         if isinstance(fault, Pause | Impair):
             predictions = [None] * len(probes)  # a state does not say who is slow, or takes connections and is silent
+        cluster = self._engine.lab.cluster
+        if cluster is not None:  # nor which pods a Service leads to
+            predictions = [
+                None if probe.kind is ProbeKind.HTTP else prediction
+                for probe, prediction in zip(probes, predictions, strict=True)
+            ]
         given = message.get("deadline")
-        replaced_s = _replaced_s(self._engine.lab.cluster)
+        replaced_s = _replaced_s(cluster)
         deadline_s = duration_s(given) if given else _deadline_s(predictions, observed) + 2 * replaced_s
         unnoticed_s = max(_unnoticed_s(fault, predictions, observed), replaced_s)
         return _Question(probes, vantages, sources, addresses, fault, predictions, deadline_s, unnoticed_s)
@@ -180,7 +187,14 @@ class Measuring:
             self._loop.remove_reader(self._neighbours.fileno())
             self._neighbours.follow({})
             stop_listening()
-        told = tuple(event for event in events if active.since_s - 0.05 <= event.time_s <= end_s)
+        cluster = self._engine.lab.cluster
+        told = tuple(
+            event
+            for event in events
+            if active.since_s - 0.05 <= event.time_s <= end_s
+            # a pod's link comes up with the pod, which is told too
+            and not is_pod_link(cluster, event.node, str(event.fields.get("nic", "")))
+        )
         read = tuple(
             read_outage(watched.probe, watched.samples, told, active.since_s, prediction)
             for watched, prediction in zip(prober.watched(), question.predictions, strict=True)
