@@ -90,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle  # noqa: N815 - the base's names
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle
 
     def _answer(self, body: bytes, media: str) -> tuple[int, Object | bytes]:
         url = urlsplit(self.path)
