@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Every test, in two runs of pytest: what is pure (and the few kernel tests marked `as_root`) as whoever calls this, on
-# every core; then what needs the kernel, as an ordinary user. Both run even if the first fails.
+# every core; then what needs the kernel, as an ordinary user, two files at a time: they wait for timers more than they
+# compute. Both run even if the first fails.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export PYTHONDONTWRITEBYTECODE=1
@@ -8,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE=1
 pytest=(timeout --foreground --kill-after=30 "${TRENZA_TEST_DEADLINE_S:-1200}" "$PWD/.venv/bin/python" -m pytest -q -p no:cacheprovider)
 status=0
 scripts/in-the-open.sh "${pytest[@]}" -n 2 --dist worksteal -m "not kernel or as_root" tests "$@" || status=$?
-scripts/as-user.sh "${pytest[@]}" -m kernel tests "$@" || status=$?
+scripts/as-user.sh "${pytest[@]}" -n 2 --dist loadfile -m kernel tests "$@" || status=$?
 
 # Nothing may outlive the tests. Only CI has the user to itself; the kernel takes a moment to end a sandbox.
 if [ "${CI:-}" = true ] && [ "$(id -u)" = 0 ]; then

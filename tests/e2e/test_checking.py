@@ -236,7 +236,7 @@ checkpoints:
 def test_a_student_under_other_names_goes_from_nothing_to_all(cli: Cli) -> None:
     cli.ok("up", cli.lab(START), "--start")
     assert check(cli)["points"] == 0
-    assert "host2 has no address" in cli("check").stdout
+    assert "host1 has no address" in cli("check").stdout
     cli.types("host1", "ip addr add 192.168.7.1/24 dev eth0")
     cli.types("host2", "ip addr add 192.168.7.2/24 dev eth0")
     report = check(cli)
@@ -281,3 +281,45 @@ def test_whoever_watches_sees_it_come_true(cli: Cli) -> None:
         watching.terminate()
         watching.wait(10)
         watching.stdout.close()
+
+
+LEASED = """
+lab: leased
+switches: {l: {}}
+hosts:
+  r:
+    nics: {eth0: {to: l, ip: 10.9.0.1/24}}
+    services: {dnsmasq: {interface: eth0, dhcp-range: "10.9.0.100,10.9.0.150,1h"}}
+  p: {nics: {eth0: {to: l}}}
+checkpoints:
+  - name: lease
+    points: 10
+    adds: {hosts: {p: {nics: {eth0: {dhcp: true}}}}}
+    checks:
+      - ping: {from: p, to: r}
+      - ping: {from: r, to: p}
+      - arp: {node: r, ip: p, is: p, during: {ping: {from: r, to: p}}}
+"""
+
+
+def test_what_dhcp_gave_carries_traffic_as_any_address(cli: Cli) -> None:
+    cli.ok("up", cli.lab(LEASED), timeout_s=90)
+    report = check(cli)
+    assert report["points"] == 10, [(one["title"], one["said"], one["because"]) for one in by_id(report).values()]
+    cli.ok("exec", "p", "--", "ip", "link", "set", "eth0", "down")
+    assert "no address" not in by_id(check(cli))["lease/1"]["because"]
+
+
+def test_hidden_checks_do_not_decide_what_others_are_asked(lab: Cli) -> None:
+    text = LAB + "      - fault: {break: kill b web, checks: [{ping: {from: a, to: b}}]}\n"
+    lab.ok("up", lab.lab(text))
+    hidden = lab.lab("checkpoints: [{name: kept-apart, checks: [{tcp: {from: a, to: b, port: 99}}]}]", "hidden.yaml")
+    found = by_id(check(lab, "--hidden", hidden))
+    assert (found["kept-apart/3"]["verdict"], found["kept-apart/4"]["verdict"]) == ("pass", "fail")
+
+
+def test_one_of_several_labs_is_said_in_either_way(lab: Cli) -> None:
+    lab.ok("up", lab.lab("lab: other\nhosts: {h: {}}", "other.yaml"))
+    (lab.directory / "elsewhere").mkdir()
+    assert "say which: --lab" in lab("check", cwd=lab.directory / "elsewhere").stderr
+    assert lab("check", "--lab", "judged").returncode == lab("check", "judged").returncode == 0

@@ -50,7 +50,7 @@ class TinyApi:
     def create(self, resource: Resource, body: Body, namespace: str, manager: str) -> Object:
         """Stores a new object as a server does."""
         written = named(addressed(resource, body.object, namespace), self.random)
-        written = with_defaults(written)
+        written = after_update(None, with_defaults(written), manager, NOW_S)
         if resource.plural == "pods":
             written = with_pod_admission(written)
         written = for_creation(resource, written, NOW_S, self.random)
@@ -58,9 +58,11 @@ class TinyApi:
         key = resource.key(namespace, written["metadata"]["name"])
         if key in self.objects:
             raise already_exists(resource, written["metadata"]["name"])
-        return self.put(resource, after_update(None, written, manager, NOW_S))
+        return self.put(resource, written)
 
-    def replace(self, resource: Resource, old: Object, new: Object, manager: str, *, keep_managers: bool = False) -> Object:
+    def replace(
+        self, resource: Resource, old: Object, new: Object, manager: str, *, keep_managers: bool = False
+    ) -> Object:
         """Stores an object in place of an old one."""
         new = for_update(resource, old, with_defaults(new))
         validate_update(resource, old, new)
@@ -69,6 +71,7 @@ class TinyApi:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    timeout = 5  # an idle connection would keep its thread, and the end of the test, waiting
     api: TinyApi
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
@@ -149,8 +152,13 @@ class _Handler(BaseHTTPRequestHandler):
                 validate_request(resource.qualified_kind, read.object)
                 return 201, {**read.object, "status": {"allowed": True}}
             return 201, self.api.create(resource, read, namespace, manager)
-        labels, fields = label_selector(query.get("labelSelector", "")), field_selector(query.get("fieldSelector", ""), resource)
-        every = [self.api.objects[key] for key in sorted(self.api.objects) if key.startswith(resource.prefix(namespace))]
+        labels, fields = (
+            label_selector(query.get("labelSelector", "")),
+            field_selector(query.get("fieldSelector", ""), resource),
+        )
+        every = [
+            self.api.objects[key] for key in sorted(self.api.objects) if key.startswith(resource.prefix(namespace))
+        ]
         kept = [one for one in every if labels.holds(one["metadata"].get("labels")) and fields.holds(one)]
         about = {"resourceVersion": str(self.api.revision)}
         if negotiation.wanted_form(accept) is negotiation.Form.TABLE:
@@ -173,7 +181,9 @@ class _Handler(BaseHTTPRequestHandler):
         live = self.api.objects.get(key)
         if self.command == "PATCH" and media == APPLY_PATCH:
             value, _ = read_value(body, media, resource.kind)
-            configuration = checked(value, resource.api_version, resource.kind, field_validation(query.get("fieldValidation")))
+            configuration = checked(
+                value, resource.api_version, resource.kind, field_validation(query.get("fieldValidation"))
+            )
             wanted = addressed(resource, configuration.object, namespace, name)
             merged = applied(live, wanted, manager, NOW_S, force=query.get("force") == "true")
             if live is None:
@@ -186,7 +196,9 @@ class _Handler(BaseHTTPRequestHandler):
         if below == ["scale"]:
             scale = scale_of(resource, live)
             if self.command == "PATCH":
-                scale = checked(patched(scale, body, media, "autoscaling/v1", "Scale"), "autoscaling/v1", "Scale").object
+                scale = checked(
+                    patched(scale, body, media, "autoscaling/v1", "Scale"), "autoscaling/v1", "Scale"
+                ).object
                 live = self.api.replace(resource, live, scaled(live, scale), manager)
             elif self.command == "PUT":
                 scale = read_body(body, media, "autoscaling/v1", "Scale").object

@@ -79,6 +79,12 @@ class Explainer:
         if self._ends.get(dev) is None or not self._ends[dev].up:
             return first
         holders = [one.interface for one in self._observed if isinstance(one, Address) and one.address.ip == ip]
+        segments = self.network.segments
+        for holder in holders:
+            end = self._ends.get(holder)
+            if end is not None and end.up and not segments.has_carrier(holder):
+                far = segments.peer(holder) or holder
+                return Said(f"{first.en}: {far} is down", f"{first.es}: {far} está bajado")
         places = list(dict.fromkeys(one for face in (dev, *holders) for one in self._loose_ends(face)))
         if not places:
             return self._with_bridges_down(first, dev, holders)

@@ -66,7 +66,11 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        return all(one.verdict is Verdict.PASS for one in self.marks if one.results)
+        """Whether all that is worth points has passed; where nothing is, all."""
+        worth = [one for one in self.marks if one.results and one.max_points] or [
+            one for one in self.marks if one.results
+        ]
+        return all(one.verdict is Verdict.PASS for one in worth)
 
 
 # ---------------------------------------------------------------- titles
@@ -150,7 +154,7 @@ def question_title(question: Question) -> Said:
         case Netns():
             return same(f"netns {question.name} = {name(question.container)}")
         case NoIp():
-            return Said(f"{name(question.nic)} has no address", f"{name(question.nic)} no tiene dirección")
+            return Said(f"no address at {name(question.nic)}", f"sin dirección en {name(question.nic)}")
         case ServiceRuns():
             ports = "".join(f" :{port}" for port in question.ports)
             program, node = f"{question.program}{ports}", name(question.node)
@@ -215,12 +219,18 @@ def check_data(mark: CheckpointMark, result: Result, number: int, language: str)
     }
 
 
+def _shown_title(check: Check, language: str) -> str:
+    """The title, and that the checkpoint is worth nothing without it."""
+    title = title_of(check).in_language(language)
+    return title if not check.required else title + (" (imprescindible)" if language == "es" else " (required)")
+
+
 def result_data(result: Result, name: str, language: str) -> dict[str, Any]:
     """What was asked, and what that found out; `name` is for a file of its frames."""
     check, finding = result.check, result.finding
     return {
         "kind": kind_of(check.question),
-        "title": title_of(check).in_language(language),
+        "title": _shown_title(check, language),
         "asked": plain(check.question),
         **finding_data(finding, language),
         "passed_after_s": None if result.passed_after_s is None else round(result.passed_after_s, 3),

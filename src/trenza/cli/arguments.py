@@ -50,9 +50,13 @@ def add_lab(parser: argparse.ArgumentParser) -> None:
 
 
 def add_running_lab(parser: argparse.ArgumentParser, help_text: str, *, several: bool = False) -> None:
-    """A running lab as the argument itself."""
-    action = parser.add_argument("lab", metavar="LAB", nargs="*" if several else "?", help=help_text)
+    """A running lab as the argument itself, or as `--lab` says it elsewhere."""
+    parser.set_defaults(lab=[] if several else None)
+    nothing = argparse.SUPPRESS  # either of the two says it, and the other must not unsay it
+    action = parser.add_argument("lab", metavar="LAB", nargs="*" if several else "?", default=nothing, help=help_text)
     _completed_by(action, complete_labs)
+    how = "append" if several else "store"
+    parser.add_argument("-l", "--lab", dest="lab", action=how, default=nothing, help=argparse.SUPPRESS)
 
 
 def add_lab_file(parser: argparse.ArgumentParser) -> None:

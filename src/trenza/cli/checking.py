@@ -150,7 +150,7 @@ def _lines(report: Data) -> Iterator[str]:
             if checkpoint["verdict"] != "pass" and check["verdict"] not in ("pass", "skipped"):
                 first = first or check
     yield f"{report['points']:g} / {report['max_points']:g} " + tr("points", "puntos")
-    if first is not None:
+    if first is not None and report["points"] < report["max_points"]:
         yield tr("next", "a continuación") + f": {first['title']}: {first['because'] or first['said']}"
 
 

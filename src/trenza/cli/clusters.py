@@ -75,8 +75,8 @@ def put_cluster(shown: Data) -> None:
          " ".join(_backends(shown, one)) or "-"]
         for one in shown["services"]
     ]  # fmt: skip
-    put(table([tr("SERVICE", "SERVICIO"), tr("ADDRESS", "DIRECCIÓN"), tr("PORTS", "PUERTOS"), tr("BACKENDS", "DESTINOS")],
-              services))  # fmt: skip
+    heads = [tr("SERVICE", "SERVICIO"), tr("ADDRESS", "DIRECCIÓN"), tr("PORTS", "PUERTOS"), tr("BACKENDS", "DESTINOS")]
+    put(table(heads, services))
 
 
 def _name(one: Data) -> str:

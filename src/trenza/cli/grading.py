@@ -177,7 +177,8 @@ def _say(report: ClassReport, digest: str, out: Path) -> None:
 
     put()
     of = f"{number(report.mean)} / {number(report.max_points)}"
-    put(tr(f"{len(report.results)} students, mean {of}", f"{len(report.results)} estudiantes, media {of}"))
+    count = len(report.results)
+    put(tr(f"{count} student{'s' * (count != 1)}, mean {of}", f"{count} estudiante{'s' * (count != 1)}, media {of}"))
     flagged = [[item.check.id, f"{item.difficulty:.2f}", ", ".join(tr(*FLAGS[flag]) for flag in item.flags)]
                for item in report.items if item.flags]  # fmt: skip
     if flagged:

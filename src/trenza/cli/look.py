@@ -221,7 +221,7 @@ def run_events(arguments: argparse.Namespace) -> int:
             put_line(event)
             return
         when = time.strftime("%H:%M:%S", time.localtime(event["time"]))
-        part = f"{event['time'] % 1:.3f}"[1:]
+        part = f".{int(event['time'] % 1 * 1000):03d}"
         put(printable(f"{when}{part}  {event['kind']:<8} {event['node']:<14} {event['text']}", keep=""))
         for line in event.get("operations") or ():
             put(printable(f"{'':14}{line}", keep=""))

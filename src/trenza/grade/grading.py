@@ -73,6 +73,8 @@ def grade(
 
     Call within `results_directory`. Raises what would be wrong for everybody: LabFileError's remote form, MachineError.
     """
+    for stale in (SEAL, REPORT, "report.html", "junit.xml", "moodle.csv"):  # until this is done there is no report
+        (out / stale).unlink(missing_ok=True)
     results: dict[str, Result] = {}
     trials: list[Trial] = []
 

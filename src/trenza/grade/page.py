@@ -41,7 +41,7 @@ td.mark { text-align: center; } td.mark a { display: block; text-decoration: non
 .pass { background: #e3f4e6; color: #14532d; } .fail { background: #fbe4e2; color: #7f1d1d; }
 .cannot-tell { background: #fdf1d3; color: #6b4a00; } .skipped { background: #eef0f2; color: #59636e; }
 .verdict { padding: .1rem .45rem; border-radius: .3rem; white-space: nowrap; }
-.hidden-check::after { content: " 🞄"; }
+.hidden-check::after { content: " (·)"; }
 .student { display: none; border-top: 3px solid #9aa4ae; margin-top: 2rem; }
 .student:target, .student:has(:target), #everyone:target .student { display: block; }
 tr:target { outline: 3px solid #0b57a4; outline-offset: -2px; }
@@ -50,6 +50,8 @@ code, pre { font: 13px/1.4 ui-monospace, monospace; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0; }
 @page { margin: 15mm; }
 @media print {
+  @page { size: A4 landscape; margin: 12mm; }
+  .wide { overflow: visible; } table { font-size: 7pt; } th { white-space: normal; overflow-wrap: anywhere; }
   body { max-width: none; margin: 0; font-size: 10pt; } nav { display: none; }
   a { color: inherit; text-decoration: none; }
   .student { display: block; break-before: page; } tr, h2, h3 { break-inside: avoid; }

@@ -50,7 +50,7 @@ def outcome_sentence(result: Result, language: str) -> str:
 
 def check_sentence(check: CheckMark) -> str:
     """What was found, what is the first thing wrong, and what to look at."""
-    return ". ".join(part for part in (check.said, check.because, check.hint) if part)
+    return ". ".join(dict.fromkeys(part for part in (check.said, check.because, check.hint) if part))
 
 
 def feedback(result: Result, max_points: float, language: str) -> str:

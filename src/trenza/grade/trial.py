@@ -119,7 +119,7 @@ def attempt(exercise: Exercise, trial: Trial) -> Answer:
         Outcome.GRADED,
         checked=Checked.of(said),
         notes=tuple(_notes(exercise, saved, parameters, unlike)),
-        streams=streams_of(saved),
+        streams=streams_of(saved, own_values(exercise, trial.student)),
         seconds=time.monotonic() - began,
         digest=evidence.last_digest(links),
     )
@@ -151,8 +151,12 @@ def clean(trial: Trial) -> None:
 
 def parameters_of(exercise: Exercise, student: Student) -> dict[str, str]:
     """A student's own values, and over them what the teacher set."""
-    own = seeded_values(exercise.seeded, student.key, exercise.seed) if exercise.seed is not None else {}
-    return {**own, **exercise.parameters}
+    return {**own_values(exercise, student), **exercise.parameters}
+
+
+def own_values(exercise: Exercise, student: Student) -> dict[str, str]:
+    """What a student drew."""
+    return {} if exercise.seed is None else seeded_values(exercise.seeded, student.key, exercise.seed)
 
 
 def _profile(exercise: Exercise, saved: Saved) -> str | None:
@@ -222,8 +226,11 @@ def _notes(exercise: Exercise, saved: Saved, parameters: Mapping[str, str], unli
         yield say(f"the replay is not as it was saved: {shown}", f"la repetición no es como se guardó: {shown}")
 
 
-def streams_of(saved: Saved) -> dict[str, tuple[str, ...]]:
-    """The lines that a student wrote, by node, and by node and path of text files; long ones cut, very many dropped."""
+def streams_of(saved: Saved, own: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The lines that a student wrote, by node, and by node and path of text files; long ones cut, very many dropped.
+
+    A value of her own is written as its name: who drew the same has not copied.
+    """
     streams: dict[str, list[str]] = {}
     for command in saved.commands:
         streams.setdefault(command.node, []).extend(command.line.splitlines())
@@ -233,6 +240,13 @@ def streams_of(saved: Saved) -> dict[str, tuple[str, ...]]:
     left = MAX_STREAM_LINES
     kept: dict[str, tuple[str, ...]] = {}
     for name, lines in streams.items():
-        kept[name] = tuple(line[:MAX_LINE_CHARACTERS] for line in lines[:left])
+        kept[name] = tuple(_without_values(line[:MAX_LINE_CHARACTERS], own) for line in lines[:left])
         left -= len(kept[name])
     return {name: lines for name, lines in kept.items() if lines}
+
+
+def _without_values(line: str, own: Mapping[str, str]) -> str:
+    for name, value in own.items():
+        if len(value) > 1:
+            line = line.replace(value, f"${name}")
+    return line

@@ -61,7 +61,10 @@ def verify(out: Path) -> Verified:
     try:
         links, said = read_chain((out / SEAL).read_bytes())
     except FileNotFoundError:
-        raise UsageError(f"{out} holds no results of a class", hint=f"there is no {SEAL} in it") from None
+        raise UsageError(
+            f"{out} holds no results of a class",
+            hint=f"there is no {SEAL} in it: grade it, or go on with what was stopped",
+        ) from None
     except (OSError, ValueError):
         return Verified((Finding(SEAL, Change.UNREADABLE),), "", 0)
     findings: list[Finding] = []

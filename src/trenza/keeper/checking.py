@@ -200,7 +200,11 @@ class Run:
         """A question that is asked while no other is. Nothing is broken where things do not work yet."""
         if not isinstance(check.question, FaultOutcome):
             return await self._result(check, connection)
-        still = [one for one in before if not isinstance(one.check.question, FaultOutcome)]
+        still = [
+            one
+            for one in before
+            if not isinstance(one.check.question, FaultOutcome) and (check.hidden or not one.check.hidden)
+        ]
         wrong = next(
             (one for one in still if one.finding.verdict is not Verdict.PASS and not _lasts(one, self._chosen)), None
         )

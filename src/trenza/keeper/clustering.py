@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -29,11 +30,14 @@ from trenza.wire import Message
 
 if TYPE_CHECKING:
     from trenza.cluster.client import HttpApi
+    from trenza.cluster.server.tls import Authority
     from trenza.keeper.reporter import Reporter
 
 SERVER = "server"
 READY_S = 20.0
 _AGAIN_S = 0.5
+_FAILED_AGAIN_S = 5.0
+_LOCKED_S = 5.0
 _ASK_AGAIN_S = 0.05
 _DIAL_S = 5.0
 _LOG_BYTES = 4 << 20
@@ -51,6 +55,9 @@ class Clustering:
         self._loop = asyncio.get_running_loop()
         self._watched: dict[str, tuple[int, int]] = {}
         """The pid and pidfd of what runs: of the server, and of the agents by their hosts' names."""
+        self._starting: set[str] = set()
+        self._making = threading.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._reporter: Reporter | None = None
         self._is_new = False
         """Whether this keeper started the server: what is there is news then."""
@@ -68,12 +75,13 @@ class Clustering:
         alive = self._nodes.alive()
         for what, host in ((SERVER, cluster.master.node), *((one.node, one.node) for one in cluster.nodes)):
             handle = alive.get(host)
-            if handle is None or handle.pid is None or self._is_running(what):
+            if handle is None or handle.pid is None or what in self._starting or self._is_running(what):
                 continue
-            try:
-                self._start(cluster, what, handle.pid)
-            except (TrenzaError, OSError) as error:
-                self._engine.journal.say("error", host, f"the cluster's {what} was not started: {error}")
+            self._starting.add(what)
+            self._is_new |= what == SERVER
+            task = self._loop.create_task(self._bring(cluster, what, handle.pid))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         self._report(cluster)
 
     def _report(self, cluster: Cluster) -> None:
@@ -85,6 +93,31 @@ class Clustering:
         if self._reporter is not None:
             self._reporter.end()
         self._reporter = Reporter(cluster, self._api(cluster), self._engine.journal, from_birth=self._is_new)
+
+    async def _bring(self, cluster: Cluster, what: str, host_pid: int) -> None:
+        """Start something, and watch it when it holds its lock."""
+        journal, where = self._engine.journal, "" if what == SERVER else what
+        try:
+            await asyncio.to_thread(self._start, cluster, what, host_pid)
+            journal.say("cluster", where, f"{_named(what)} was started")
+            until = time.monotonic() + _LOCKED_S
+            while not self._is_running(what) and time.monotonic() < until:
+                await asyncio.sleep(_ASK_AGAIN_S)  # it has to open its directory first
+        except (TrenzaError, OSError) as error:
+            journal.say("error", where, f"{_named(what)} was not started: {error}")
+        finally:
+            self._starting.discard(what)
+        if what not in self._watched:  # it ended at once: its log says why
+            self._loop.call_later(_FAILED_AGAIN_S, self.attend)
+
+    def _authority(self) -> Authority:
+        """Who vouches for everybody in the cluster; the first who asks has it made, before the server is there."""
+        from trenza.cluster.server.tls import Authority
+
+        directory = self._directory / SERVER
+        with self._making:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return Authority.kept_in(directory, datetime.now(UTC))
 
     def _is_running(self, what: str) -> bool:
         from trenza.cluster.node.launch import find
@@ -119,6 +152,7 @@ class Clustering:
     def _start(self, cluster: Cluster, what: str, host_pid: int) -> None:
         from trenza.cluster.node.launch import start
 
+        self._authority()
         directory = self._directory / what
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         log = os.open(directory / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -128,8 +162,6 @@ class Clustering:
             if what == SERVER:
                 from trenza.cluster.server.launched import MODULE
 
-                self._is_new = True
-                self._credentials(self._directory / "keeper", "trenza")  # the server finds the authority, made by one
                 settings = {"host_pid": host_pid, "directory": str(directory), "arguments": self._arguments(cluster)}
                 start(json.dumps(settings), log, MODULE)
             else:
@@ -137,8 +169,6 @@ class Clustering:
                 start(json.dumps(self._agent(cluster, member, host_pid)), log)
         finally:
             os.close(log)
-        self._engine.journal.say("cluster", "" if what == SERVER else what, f"{_named(what)} was started")
-        self._loop.call_later(_AGAIN_S, self._is_running, what)
 
     def _arguments(self, cluster: Cluster) -> list[str]:
         """The server's command line."""
@@ -165,14 +195,15 @@ class Clustering:
     # ------------------------------------------------------------------ credentials
     def _credentials(self, directory: Path, user: str, member: Member | None = None) -> dict[str, str]:
         """Paths of PEM files: the authority's, and a certificate with its key, made if they are not there."""
-        from trenza.cluster.server.tls import Authority, write_private
+        from trenza.cluster.server.tls import write_private
 
-        now = datetime.now(UTC)
-        server = self._directory / SERVER
-        server.mkdir(mode=0o700, parents=True, exist_ok=True)
+        now, authority = datetime.now(UTC), self._authority()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        authority = Authority.kept_in(server, now)
-        paths = {"ca": server / "ca.crt", "certificate": directory / "own.crt", "key": directory / "own.key"}
+        paths = {
+            "ca": self._directory / SERVER / "ca.crt",
+            "certificate": directory / "own.crt",
+            "key": directory / "own.key",
+        }
         if not paths["certificate"].exists():
             if member is not None:
                 made = authority.node(member.node, (str(member.address),), now)
@@ -246,10 +277,9 @@ class Clustering:
 
     async def kubeconfig(self, connection: Connection, message: Message) -> None:
         """A kubeconfig for somebody outside, who reaches the server at a port of the machine's loopback."""
-        from trenza.cluster.server.tls import Authority, kubeconfig
+        from trenza.cluster.server.tls import kubeconfig
 
-        cluster = self._required()
-        authority = Authority.kept_in(self._directory / SERVER, datetime.now(UTC))
+        cluster, authority = self._required(), self._authority()
         made = authority.client("kubernetes-admin", ("system:masters",), datetime.now(UTC))
         name = self._engine.lab.name
         text = kubeconfig(

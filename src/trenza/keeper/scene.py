@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_interface, ip_network
 
 from trenza.check.counterparts import Counterparts
 from trenza.check.explain import Explainer
@@ -13,7 +14,7 @@ from trenza.linux.nodes import NodeHandle
 from trenza.model.checks import Spot
 from trenza.model.measurements import Measurements
 from trenza.model.names import Interface, Mac, NodeName, bare_name, is_uplink
-from trenza.model.state import IpAddress, State, Sysctl
+from trenza.model.state import Address, IpAddress, Route, State, Sysctl, Thing
 from trenza.theory.network import FORWARDING_SYSCTLS
 from trenza.theory.outage import as_declared
 
@@ -75,6 +76,8 @@ class Scene:
 
     def address(self, spot: Spot, source: NodeName | None = None) -> IpAddress:
         """One address of a spot; of several the first that theory says `source` can reach."""
+        if source is not None and (lacks := self.explainer.lacks(source)):
+            raise Absent(lacks, _joined(source) if not self.explainer.faces(source) else NOTHING)
         if isinstance(spot, Interface):
             self.interface(spot)
         elif isinstance(spot, str):
@@ -83,7 +86,11 @@ class Scene:
         if not addresses:
             who = self.counterparts.say(spot)
             lacks = self.explainer.lacks(NodeName(who)) if isinstance(spot, str) else NOTHING
-            raise Absent(lacks or Said(f"{who} has no address", f"{who} no tiene dirección"))
+            bare = bool(lacks) and not self.explainer.faces(NodeName(who))
+            raise Absent(
+                lacks or Said(f"{who} has no address", f"{who} no tiene dirección"),
+                _joined(NodeName(who)) if bare else NOTHING,
+            )
         if source is None or len(addresses) == 1:
             return addresses[0]
         return next((one for one in addresses if self.explainer.arrives(source, one)), addresses[0])
@@ -110,6 +117,29 @@ class Scene:
         return any(one.node in self.handles for one in owners)
 
 
+def _joined(node: NodeName) -> Said:
+    """How a bare container gets an interface."""
+    host, slash, bare = node.rpartition("/")
+    if not slash:
+        return NOTHING
+    typed = f"trenza exec {host} -- ip link add v-{bare[:12]} type veth peer name eth0 netns PID"
+    return Said(
+        f"{typed}   (PID: trenza exec {host} -- lxc info {bare})",
+        f"{typed}   (PID: trenza exec {host} -- lxc info {bare})",
+    )
+
+
+def _leased(measured: Measurements) -> Iterator[Thing]:
+    """What DHCP gave: addresses and routes that are nobody's configuration, and carry traffic all the same."""
+    for one in measured.addresses:
+        if one.origin == "dhcp":
+            yield Address(one.interface, ip_interface(one.address))
+    for route in measured.routes:
+        if route.protocol == "dhcp":
+            to = ip_network("0.0.0.0/0" if route.to == "default" else route.to)
+            yield Route(route.node, to, None if route.via is None else ip_address(route.via), route.dev, route.metric)
+
+
 def look(engine: Engine, reference: State, given: Mapping[NodeName, NodeName]) -> Scene:
     """Look at everything once. Of sysctls, those that forward count, whoever set them."""
     declared = engine.declared
@@ -121,6 +151,7 @@ def look(engine: Engine, reference: State, given: Mapping[NodeName, NodeName]) -
     expected = State.of([*declared, *(one for one in forwarding if one.key not in known)])
     observed = as_declared(engine.kernel.observe(expected), declared)
     measured = engine.measure()
+    observed = State.of([*observed, *_leased(measured)])
     faults = [] if engine.faults is None else [active.text for active in engine.faults.active]
     return Scene(
         Counterparts(reference, observed, given, declared.nodes),

@@ -18,7 +18,7 @@ def journal_lines(events: Sequence[Data], since_s: float) -> list[str]:
     first, recent = events[:1], [event for event in events if event["time"] >= since_s]
     lines = [f"… {len(recent) - MAX_EVENTS} earlier ones"] if len(recent) > MAX_EVENTS else []
     for event in recent[-MAX_EVENTS:]:
-        when = time.strftime("%H:%M:%S", time.localtime(event["time"])) + f"{event['time'] % 1:.3f}"[1:]
+        when = time.strftime("%H:%M:%S", time.localtime(event["time"])) + f".{int(event['time'] % 1 * 1000):03d}"
         lines.append(f"{when}  {event['kind']:<8} {event['node']:<14} {event['text']}")
         if event not in first:
             lines += [f"{'':14}{line}" for line in event.get("operations") or ()]

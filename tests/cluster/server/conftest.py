@@ -20,11 +20,6 @@ from trenza.cluster.server.users import AUTHENTICATED, READERS, User
 NETWORKS = Networks(IPv4Network("172.16.0.0/16"), IPv4Network("10.254.0.0/16"))
 
 
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
     directory = tmp_path / "server"

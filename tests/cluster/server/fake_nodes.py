@@ -66,9 +66,18 @@ class FakeNode:
             "capacity": resources,
             "allocatable": resources,
             "conditions": [{**condition, "lastHeartbeatTime": now, "lastTransitionTime": now}],
-            "nodeInfo": {"kubeletVersion": "v1.32.0", "osImage": "trenza", "kernelVersion": "6.1", "architecture": "amd64",
-                         "containerRuntimeVersion": "trenza://1", "machineID": "", "systemUUID": "", "bootID": "",
-                         "kubeProxyVersion": "", "operatingSystem": "linux"},
+            "nodeInfo": {
+                "kubeletVersion": "v1.32.0",
+                "osImage": "trenza",
+                "kernelVersion": "6.1",
+                "architecture": "amd64",
+                "containerRuntimeVersion": "trenza://1",
+                "machineID": "",
+                "systemUUID": "",
+                "bootID": "",
+                "kubeProxyVersion": "",
+                "operatingSystem": "linux",
+            },
         }
         await self.registry.update(
             NODES, "", self.name, lambda live: {**live, "status": status}, _KUBELET, subresource="status"
@@ -141,13 +150,19 @@ class FakeNode:
                 case ["containerLogs", _, _, container]:
                     await self._log(container, query, reader, writer)
                 case ["exec", *_]:
-                    writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: trenza-stream\r\n\r\n")
+                    writer.write(
+                        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: trenza-stream\r\n\r\n"
+                    )
                     await _execute(query, reader, writer)
                 case ["attach", *_]:
-                    writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: trenza-stream\r\n\r\n")
+                    writer.write(
+                        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: trenza-stream\r\n\r\n"
+                    )
                     await _execute({**query, "command": ["cat"]}, reader, writer)
                 case ["portForward", *_]:
-                    writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: trenza-stream\r\n\r\n")
+                    writer.write(
+                        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: trenza-stream\r\n\r\n"
+                    )
                     await _forward(int(query["port"][0]), reader, writer)
                 case _:
                     writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnone")

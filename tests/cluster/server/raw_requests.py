@@ -1,4 +1,4 @@
-"""Requests to a server as bytes: `Client` sends one and reads its answer, on a thread so that the server may live here."""
+"""Requests to a server: `Client` sends one and reads its answer, on a thread because the server may live here."""
 
 from __future__ import annotations
 

@@ -59,7 +59,9 @@ async def test_get_shows_every_form_of_output(kubectl: Kubectl, node: FakeNode) 
     assert "service/web" in await kubectl("get", "all")
     names = (await kubectl("get", "ns", "--sort-by=.metadata.name", "-o", "name")).split()
     assert names == sorted(names)
-    assert (await kubectl.try_("get", "pod", "absent")).err.strip() == 'Error from server (NotFound): pods "absent" not found'
+    assert (
+        await kubectl.try_("get", "pod", "absent")
+    ).err.strip() == 'Error from server (NotFound): pods "absent" not found'
     assert "the server doesn't have a resource type" in (await kubectl.try_("get", "unicorns")).err
     assert (await kubectl("get", "--raw", "/healthz")) == "ok"
 
@@ -108,8 +110,14 @@ async def test_create_has_a_command_for_each_kind(kubectl: Kubectl) -> None:
     assert "a lowercase RFC 1123 subdomain" in wrong.err
     if kubectl.minor >= 24:
         token = (await kubectl("create", "token", "robot")).strip()
-        asked = await kubectl.try_("get", "pods", "--kubeconfig=/dev/null", f"--server={await server_of(kubectl)}",
-                                   "--insecure-skip-tls-verify", f"--token={token}")
+        asked = await kubectl.try_(
+            "get",
+            "pods",
+            "--kubeconfig=/dev/null",
+            f"--server={await server_of(kubectl)}",
+            "--insecure-skip-tls-verify",
+            f"--token={token}",
+        )
         assert 'User "system:serviceaccount:default:robot" cannot list resource "pods"' in asked.err
 
 
@@ -165,7 +173,10 @@ async def test_every_type_of_patch(kubectl: Kubectl) -> None:
     await kubectl("apply", "-f", "-", given=WEB)
     merge = {"metadata": {"labels": {"a": "1"}}}
     await kubectl("patch", "deploy", "web", "--type=merge", "-p", json.dumps(merge))
-    operations = [{"op": "replace", "path": "/spec/replicas", "value": 3}, {"op": "test", "path": "/kind", "value": "Deployment"}]
+    operations = [
+        {"op": "replace", "path": "/spec/replicas", "value": 3},
+        {"op": "test", "path": "/kind", "value": "Deployment"},
+    ]
     await kubectl("patch", "deploy", "web", "--type=json", "-p", json.dumps(operations))
     containers = [{"name": "apache", "env": [{"name": "A", "value": "b"}]}, {"name": "side", "image": "host"}]
     strategic = {"spec": {"template": {"spec": {"containers": containers}}}}
@@ -177,8 +188,9 @@ async def test_every_type_of_patch(kubectl: Kubectl) -> None:
     assert by_name["apache"]["image"] == "host"
     assert by_name["apache"]["env"] == [{"name": "A", "value": "b"}]
     assert set(by_name) == {"apache", "side"}
-    failing = await kubectl.try_("patch", "deploy", "web", "--type=json", "-p",
-                                 '[{"op": "test", "path": "/kind", "value": "x"}]')
+    failing = await kubectl.try_(
+        "patch", "deploy", "web", "--type=json", "-p", '[{"op": "test", "path": "/kind", "value": "x"}]'
+    )
     assert failing.code == 1
     assert "rejected our request" in failing.err or "The request is invalid" in failing.err
     immutable = {"spec": {"selector": {"matchLabels": {"other": "x"}}}}
@@ -306,4 +318,6 @@ async def test_cordon_and_drain(kubectl: Kubectl, node: FakeNode) -> None:
     await kubectl("uncordon", "larrain")
     await kubectl("rollout", "status", "deployment/web", "--timeout=20s")
     await kubectl("taint", "nodes", "larrain", "k=v:NoSchedule")
-    assert (await kubectl.json("get", "node", "larrain"))["spec"]["taints"] == [{"effect": "NoSchedule", "key": "k", "value": "v"}]
+    assert (await kubectl.json("get", "node", "larrain"))["spec"]["taints"] == [
+        {"effect": "NoSchedule", "key": "k", "value": "v"}
+    ]

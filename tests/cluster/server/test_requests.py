@@ -86,10 +86,11 @@ async def test_who_asks_decides_what_is_answered(ask: Client, tls: ssl.SSLContex
         ("GET", f"{MAPS}/x?watch=1&resourceVersion=abc", None, "", 500, None),
         ("GET", f"{PODS_PATH}/a/log", None, "", 400, "BadRequest"),
         ("POST", f"{PODS_PATH}/a/exec?command=x&stdout=1", None, "", 400, "BadRequest"),
-        ("POST", f"{PODS_PATH}/a/binding", b'{"metadata": {"name": "b"}, "target": {"name": "n"}}', "application/json", 400,
-         "BadRequest"),
+        ("POST", f"{PODS_PATH}/a/binding", b'{"metadata": {"name": "b"}, "target": {"name": "n"}}', "application/json",
+         400, "BadRequest"),
         ("POST", f"{PODS_PATH}/a/eviction", b"[]", "application/json", 400, "BadRequest"),
-        ("PUT", "/apis/apps/v1/namespaces/default/deployments/absent/scale", b"{}", "application/json", 404, "NotFound"),
+        ("PUT", "/apis/apps/v1/namespaces/default/deployments/absent/scale", b"{}", "application/json", 404,
+         "NotFound"),
     ],
 )  # fmt: skip
 async def test_refusals(
@@ -138,7 +139,9 @@ async def test_versions_are_the_stores_and_a_stale_writer_is_refused(ask: Client
     stale = await ask("PUT", f"{MAPS}/x", {**first, "data": {"a": "3"}})
     assert (stale.status, stale.json["reason"]) == (409, "Conflict")
     same = (await ask("PUT", f"{MAPS}/x", second)).json
-    assert same["metadata"]["resourceVersion"] == second["metadata"]["resourceVersion"]  # nothing changed, nothing written
+    assert (
+        same["metadata"]["resourceVersion"] == second["metadata"]["resourceVersion"]
+    )  # nothing changed, nothing written
     assert (await ask("PUT", f"{MAPS}/x", named("x", a="4"))).status == 200  # no version: whatever there is
     assert (await ask("GET", f"{MAPS}/x")).json["data"] == {"a": "4"}
 
@@ -234,14 +237,16 @@ async def test_a_watcher_that_vanishes_is_forgotten_and_one_that_sleeps_is_dropp
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sock.setblocking(False)
     await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", ask.port))
-    reader, writer = await asyncio.open_connection(sock=sock, ssl=tls, server_hostname="localhost", limit=4096)
+    _, writer = await asyncio.open_connection(sock=sock, ssl=tls, server_hostname="localhost", limit=4096)
     request = f"GET {MAPS}?watch=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ask.token}\r\n\r\n"
     writer.write(request.encode())
     await writer.drain()
     await settle(before + 1)
     writer.transport.abort()
     await settle(before)
-    sleeping, asleep = await asyncio.open_connection("127.0.0.1", ask.port, ssl=tls, server_hostname="localhost", limit=4096)
+    _, asleep = await asyncio.open_connection(
+        "127.0.0.1", ask.port, ssl=tls, server_hostname="localhost", limit=4096
+    )
     asleep.write(request.encode())
     await settle(before + 1)
     asleep.transport.pause_reading()
@@ -268,7 +273,13 @@ async def test_tables_and_metadata_are_what_was_asked_for(ask: Client) -> None:
 
 async def test_events_are_one_object_in_two_groups(ask: Client) -> None:
     about = {"kind": "Pod", "apiVersion": "v1", "name": "a", "namespace": "default"}
-    event = {"metadata": {"name": "e"}, "involvedObject": about, "reason": "Because", "message": "said", "type": "Normal"}
+    event = {
+        "metadata": {"name": "e"},
+        "involvedObject": about,
+        "reason": "Because",
+        "message": "said",
+        "type": "Normal",
+    }
     assert (await ask("POST", "/api/v1/namespaces/default/events", event)).status == 201
     other = (await ask("GET", "/apis/events.k8s.io/v1/namespaces/default/events/e")).json
     assert (other["apiVersion"], other["note"], other["regarding"]["name"]) == ("events.k8s.io/v1", "said", "a")
@@ -309,7 +320,9 @@ async def test_a_finalizer_holds_what_is_deleted(ask: Client) -> None:
     added = {"metadata": {"finalizers": ["x.io/f", "x.io/g"]}}
     refused = await ask("PATCH", f"{MAPS}/held", added, media_type="application/merge-patch+json")
     assert refused.status == 422
-    freed = await ask("PATCH", f"{MAPS}/held", {"metadata": {"finalizers": None}}, media_type="application/merge-patch+json")
+    freed = await ask(
+        "PATCH", f"{MAPS}/held", {"metadata": {"finalizers": None}}, media_type="application/merge-patch+json"
+    )
     assert freed.status == 200
     assert (await ask("GET", f"{MAPS}/held")).status == 404
 

@@ -1,4 +1,4 @@
-"""Stores under test. Async tests and fixtures are run by anyio's plugin, on asyncio."""
+"""Stores under test."""
 
 from __future__ import annotations
 
@@ -11,11 +11,6 @@ from etcd_members import EtcdCluster
 from store_contestants import Contestant, EmbeddedContestant, EtcdContestant, fresh_prefix
 
 from trenza.cluster.store.protocol import Store
-
-
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture(scope="session")

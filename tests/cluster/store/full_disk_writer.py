@@ -25,6 +25,7 @@ async def main() -> None:
         except ReadOnly as refused:
             assert "no room" in refused.reason, refused
             refusals += 1
+            assert (await store.status()).alarms == (refused.reason,)
         found = await store.range("/")
         assert [item.key for item in found.items] == answered
     assert len(answered) > 20, len(answered)
@@ -34,6 +35,7 @@ async def main() -> None:
     assert [item.key for item in (await store.range("/")).items] == answered
     filler.unlink()
     await store.put("/again", bytes(3000), expected=0)
+    assert (await store.status()).alarms == ()
     await store.close()
     print("held")
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from etcd_members import EtcdCluster
+from etcd_members import UNVERIFIED, EtcdCluster
 from store_contestants import WAIT_S, events_of, fresh_prefix
 from store_recorder import Recorder
 
@@ -170,6 +170,20 @@ async def test_a_full_etcd_is_read_only_in_the_alarms_words(tmp_path: Path) -> N
                     await store.put(f"/a{i}", bytes(100_000), expected=0)
             assert await store.get("/a0") is not None
             assert (await store.status()).alarms == ("etcd raised the alarm NOSPACE on member m0",)
+    finally:
+        cluster.kill()
+
+
+async def test_tls_is_spoken_where_the_endpoint_says_so(tmp_path: Path) -> None:
+    cluster = EtcdCluster(tmp_path, 1, "--auto-tls")
+    try:
+        with pytest.raises(Unavailable, match="certificate"):
+            await EtcdStore.open(cluster.endpoints, patience_s=0.2)
+        store = await EtcdStore.open(cluster.endpoints, tls=UNVERIFIED)
+        revision = await store.put("/a", b"1", expected=0)
+        with store.watch("/", from_revision=revision) as watch:
+            assert [event.revision for event in await events_of(watch, 1)] == [revision]
+        await store.close()
     finally:
         cluster.kill()
 

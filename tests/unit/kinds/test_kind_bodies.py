@@ -37,10 +37,15 @@ def test_json_and_yaml_say_the_same() -> None:
 
 
 def test_a_date_in_yaml_is_a_text() -> None:
-    assert read_body(b"data: {a: 2020-01-01}", "application/yaml", "v1", "ConfigMap").object["data"] == {"a": "2020-01-01"}
+    assert read_body(b"data: {a: 2020-01-01}", "application/yaml", "v1", "ConfigMap").object["data"] == {
+        "a": "2020-01-01"
+    }
 
 
-STRANGE = b'{"spec": {"replicas": 1, "replicas": 2, "foo": 1, "template": {"spec": {"containers": [{"bar": 1, "name": "c"}]}}}}'
+STRANGE = (
+    b'{"spec": {"replicas": 1, "replicas": 2, "foo": 1, '
+    b'"template": {"spec": {"containers": [{"bar": 1, "name": "c"}]}}}}'
+)
 NAMED = (
     'unknown field "spec.foo"',
     'unknown field "spec.template.spec.containers[0].bar"',
@@ -72,7 +77,8 @@ def test_the_choice_of_validation_is_one_of_three_words() -> None:
 
 def test_refusals_of_bodies_read_as_recorded() -> None:
     assert refusal(b'{"kind": "Pod", "apiVersion": "v1"}').message == (
-        'Pod in version "v1" cannot be handled as a ConfigMap: converting (v1.Pod) to (core.ConfigMap): unknown conversion'
+        'Pod in version "v1" cannot be handled as a ConfigMap: '
+        "converting (v1.Pod) to (core.ConfigMap): unknown conversion"
     )
     assert refusal(b"{nope").message == (
         "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; "
@@ -120,29 +126,28 @@ def test_aliases_are_refused_before_they_unfold() -> None:
 def test_nulls_mean_not_given_and_quantities_have_one_spelling() -> None:
     written = {
         "metadata": {"name": "a", "creationTimestamp": None},
-        "spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": 0.5, "memory": "1024Mi"}}}], "nodeName": None},
+        "spec": {
+            "containers": [{"name": "c", "resources": {"limits": {"cpu": 0.5, "memory": "1024Mi"}}}],
+            "nodeName": None,
+        },
     }
     body = read_body(json.dumps(written).encode(), JSON, "v1", "Pod", FieldValidation.STRICT)
     assert body.object["metadata"] == {"name": "a"}
-    assert body.object["spec"] == {"containers": [{"name": "c", "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}}}]}
+    assert body.object["spec"] == {
+        "containers": [{"name": "c", "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}}}]
+    }
 
 
+KEYS = "kind apiVersion metadata name labels spec containers ports status $patch $retainKeys op path value"
+keys = st.sampled_from(KEYS.split(" ")) | st.text(max_size=4)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                "kind apiVersion metadata name labels spec containers ports status $patch $retainKeys op path value".split()
-            )
-            | st.text(max_size=4),
-            inner,
-            max_size=4,
-        )
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4),
     max_leaves=12,
 )
-raw = st.binary(max_size=60) | values.map(lambda value: json.dumps(value).encode()) | st.text(max_size=40).map(str.encode)
+raw = (
+    st.binary(max_size=60) | values.map(lambda value: json.dumps(value).encode()) | st.text(max_size=40).map(str.encode)
+)
 contents = raw | raw.map(lambda content: MAGIC + content) | raw.map(lambda content: b"- " + content)
 resources = st.sampled_from([one for one in RESOURCES if "list" in one.verbs])
 

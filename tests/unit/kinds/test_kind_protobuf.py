@@ -122,7 +122,9 @@ def one(number: int, kind: str, value: Any) -> bytes:
         case "*":
             return b"".join(one(number, kind[1:], inner) for inner in value)
         case "%":
-            return b"".join(part(number, part(1, key.encode()) + one(2, kind[1:], inner)) for key, inner in value.items())
+            return b"".join(
+                part(number, part(1, key.encode()) + one(2, kind[1:], inner)) for key, inner in value.items()
+            )
         case "s":
             return part(number, value.encode())
         case "b":

@@ -28,8 +28,9 @@ from trenza.cluster.kinds.strategies import for_update
 from trenza.cluster.kinds.validation.objects import validate_request, validate_update
 
 DNS_1035 = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end "
-    "with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
+    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
+    "and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', "
+    "regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
 )
 TWO_PORTS: list[Object] = [{"port": 80}, {"port": 81}]
 
@@ -120,7 +121,8 @@ REFUSED: list[tuple[Resource, Object, str]] = [
     (
         SERVICES,
         service(sessionAffinity="ClientIP", sessionAffinityConfig={"clientIP": {"timeoutSeconds": 86401}}),
-        "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 86401: must be greater than 0 and less than 86400",
+        "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 86401: must be greater than 0 and less "
+        "than 86400",
     ),
     (
         SERVICES,
@@ -155,7 +157,11 @@ REFUSED: list[tuple[Resource, Object, str]] = [
         {"metadata": {"name": "j"}, "spec": {"template": {"spec": pod_spec()}}},
         'spec.template.spec.restartPolicy: Unsupported value: "Always": supported values: "OnFailure", "Never"',
     ),
-    (CONFIG_MAPS, {"metadata": {"name": "c"}, "data": {"a/b": ""}}, 'data[a/b]: Invalid value: "a/b": a valid config key'),
+    (
+        CONFIG_MAPS,
+        {"metadata": {"name": "c"}, "data": {"a/b": ""}},
+        'data[a/b]: Invalid value: "a/b": a valid config key',
+    ),
     (NAMESPACES, {"metadata": {"name": "A"}}, 'metadata.name: Invalid value: "A": a lowercase RFC 1123 label must'),
 ]
 
@@ -189,7 +195,10 @@ GOOD: list[tuple[Resource, Object]] = [
     (DEPLOYMENTS, deployment(strategy={"type": "Recreate"})),
     (DAEMON_SETS, deployment() | {"kind": "DaemonSet"}),
     (JOBS, {"metadata": {"name": "j"}, "spec": {"template": {"spec": pod_spec(restartPolicy="Never")}}}),
-    (CONTROLLERS, {"metadata": {"name": "r"}, "spec": {"template": {"metadata": {"labels": {"q": "b"}}, "spec": pod_spec()}}}),
+    (
+        CONTROLLERS,
+        {"metadata": {"name": "r"}, "spec": {"template": {"metadata": {"labels": {"q": "b"}}, "spec": pod_spec()}}},
+    ),
 ]
 
 

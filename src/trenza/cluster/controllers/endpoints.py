@@ -17,6 +17,7 @@ from trenza.cluster.controllers.backends import (
     publishes_unready,
     selector_of,
 )
+from trenza.cluster.controllers.namespaces import is_ending
 from trenza.cluster.controllers.objects import (
     Object,
     annotations_of,
@@ -27,7 +28,7 @@ from trenza.cluster.controllers.objects import (
     namespace_of,
     with_metadata,
 )
-from trenza.cluster.controllers.snapshot import ENDPOINTS, NAMESPACES, SERVICES, Snapshot
+from trenza.cluster.controllers.snapshot import ENDPOINTS, SERVICES, Snapshot
 from trenza.cluster.controllers.writes import Create, Delete, Step, Update
 
 MANAGED_BY = "endpoints.kubernetes.io/managed-by"
@@ -40,17 +41,11 @@ MOST_ADDRESSES = 1000  # as in Kubernetes; the slices have them all
 def endpoints(snapshot: Snapshot, now_s: float) -> Iterator[Step]:
     known = snapshot[ENDPOINTS]
     for service in snapshot[SERVICES].values():
-        if selector_of(service) and not is_deleting(service) and not _is_ending(snapshot, service):
+        if selector_of(service) and not is_deleting(service) and not is_ending(snapshot, namespace_of(service)):
             yield from _of_service(snapshot, service, known.get(key_of(service)))
     for thing in known.values():
         if labels_of(thing).get(MANAGED_BY) == MANAGER and key_of(thing) not in snapshot[SERVICES]:
             yield Delete(ENDPOINTS, thing)
-
-
-def _is_ending(snapshot: Snapshot, service: Object) -> bool:
-    """In a namespace that is being deleted nothing can be made any more."""
-    namespace = snapshot[NAMESPACES].get(("", namespace_of(service)))
-    return namespace is not None and is_deleting(namespace)
 
 
 def _of_service(snapshot: Snapshot, service: Object, known: Object | None) -> Iterator[Step]:

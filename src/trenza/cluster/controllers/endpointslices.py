@@ -20,6 +20,7 @@ from trenza.cluster.controllers.backends import (
 )
 from trenza.cluster.controllers.backends import port_objects as written
 from trenza.cluster.controllers.endpoints import HEADLESS
+from trenza.cluster.controllers.namespaces import is_ending
 from trenza.cluster.controllers.objects import (
     Object,
     controller_reference,
@@ -32,7 +33,7 @@ from trenza.cluster.controllers.objects import (
     uid_of,
     with_metadata,
 )
-from trenza.cluster.controllers.snapshot import ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, SERVICES, Snapshot
+from trenza.cluster.controllers.snapshot import ENDPOINT_SLICES, ENDPOINTS, SERVICES, Snapshot
 from trenza.cluster.controllers.writes import Create, Delete, Step, Update
 
 SERVICE_NAME = "kubernetes.io/service-name"
@@ -47,7 +48,7 @@ Wanted = Mapping[tuple[str, tuple[Port, ...]], Sequence[Object]]  # the endpoint
 
 def endpoint_slices(snapshot: Snapshot, now_s: float) -> Iterator[Step]:
     for service in snapshot[SERVICES].values():
-        if is_deleting(service) or _is_ending(snapshot, namespace_of(service)):
+        if is_deleting(service) or is_ending(snapshot, namespace_of(service)):
             continue
         if selector_of(service):
             yield from _of_owner(snapshot, service, _wanted(snapshot, service), MANAGER)
@@ -61,11 +62,6 @@ def endpoint_slices(snapshot: Snapshot, now_s: float) -> Iterator[Step]:
         managed = labels_of(thing).get(MANAGED_BY) in (MANAGER, MIRROR_MANAGER)
         if managed and key not in snapshot[SERVICES] and not is_deleting(thing):
             yield Delete(ENDPOINT_SLICES, thing)
-
-
-def _is_ending(snapshot: Snapshot, namespace: str) -> bool:
-    thing = snapshot[NAMESPACES].get(("", namespace))
-    return thing is not None and is_deleting(thing)
 
 
 def _wanted(snapshot: Snapshot, service: Object) -> Wanted:

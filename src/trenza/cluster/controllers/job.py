@@ -24,10 +24,12 @@ from trenza.cluster.controllers.objects import (
     time_text,
     uid_of,
     with_condition,
+    with_spec,
     with_status,
 )
 from trenza.cluster.controllers.pods import (
     is_active,
+    is_finished,
     is_ready,
     least_missed_first,
     phase_of,
@@ -48,6 +50,25 @@ def jobs(snapshot: Snapshot, now_s: float, *, first_retry_s: float = FIRST_RETRY
         if not is_deleting(thing):
             pods = [pod for pod in snapshot[PODS].owned_by(uid_of(thing)) if is_controlled_by(pod, thing)]
             yield from _Work(snapshot, now_s, thing, pods, first_retry_s).steps()
+
+
+def generated_labels(job: Object) -> dict[str, str]:
+    """The labels by which a job's pods are known, under their old and their new names."""
+    named = {"controller-uid": uid_of(job), "job-name": name_of(job)}
+    return {**{f"batch.kubernetes.io/{label}": value for label, value in named.items()}, **named}
+
+
+def with_generated_selector(job: Object) -> Object:
+    """A new job as the registry completes it, once it has its uid; one that brings a selector of its own is left."""
+    spec = spec_of(job)
+    if spec.get("manualSelector") or spec.get("selector"):
+        return job
+    labels = generated_labels(job)
+    shape = spec.get("template") or {}
+    described = shape.get("metadata") or {}
+    shape = {**shape, "metadata": {**described, "labels": {**(described.get("labels") or {}), **labels}}}
+    key = "batch.kubernetes.io/controller-uid"
+    return with_spec(job, selector={"matchLabels": {key: labels[key]}}, template=shape)
 
 
 def finished_at_s(job: Object) -> float | None:
@@ -75,7 +96,6 @@ class _Work:
         spec = spec_of(self.thing)
         active = [pod for pod in self.pods if is_active(pod)]
         succeeded = sum(phase_of(pod) == "Succeeded" for pod in self.pods)
-        # A pod that is deleted while it runs did not succeed, and counts as failed once it is on its way.
         failures = [pod for pod in self.pods if phase_of(pod) == "Failed"]
         if end := self._end(succeeded, len(failures) + self._restarts(active), active):
             kind, reason, message = end
@@ -121,8 +141,9 @@ class _Work:
             wanted = min(parallelism, completions - succeeded)
         else:
             wanted = len(active) if succeeded else parallelism
-        # A pod on its way out still works: its place is free when it is gone.
-        leaving = sum(is_deleting(pod) and phase_of(pod) in ("Pending", "Running") for pod in self.pods)
+        # A pod on its way out has given up its place, unless the job wants to wait for its end.
+        waits = spec.get("podReplacementPolicy") == "Failed"
+        leaving = sum(is_deleting(pod) and not is_finished(pod) for pod in self.pods) if waits else 0
         missing = wanted - len(active) - leaving
         for pod in least_missed_first(active, active)[: max(0, len(active) - wanted)]:
             yield self._delete(pod)
@@ -131,12 +152,7 @@ class _Work:
             return
         for number in range(missing):
             name = generated_name(f"{name_of(self.thing)}-", uid_of(self.thing), self.snapshot.revision, number)
-            labels = {
-                "batch.kubernetes.io/controller-uid": uid_of(self.thing),
-                "batch.kubernetes.io/job-name": name_of(self.thing),
-                "controller-uid": uid_of(self.thing),
-                "job-name": name_of(self.thing),
-            }
+            labels = generated_labels(self.thing)
             pod = pod_from(spec.get("template") or {}, self.thing, name, labels=labels)
             yield Create(PODS, pod, (self._event("SuccessfulCreate", f"Created pod: {name}"),))
 

@@ -10,18 +10,20 @@ What was written is seen at once: it lies over the observed snapshot until the w
 created twice because a watch is slow. A controller runs when something that it reads has changed or its time has
 come. A refusal because something has changed meanwhile (a conflict, a name that is taken, an object that is gone)
 means that the watch has news: the controller runs again when they are here. Any other refusal is told as an event and
-tried again later, each time twice as late. Every write of a decision must be settled before the next decision.
+tried again later, each time twice as late. A controller that raises is in `failures`; the others go on.
+
+Every write of a decision must be settled before the next decision.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from trenza.cluster.controllers.events import event_name, recorded
 from trenza.cluster.controllers.objects import Object, ObjectKey, controller_of, metadata_of, uid_of
-from trenza.cluster.controllers.snapshot import EVENTS, Change, Snapshot
+from trenza.cluster.controllers.snapshot import Change, Snapshot
 from trenza.cluster.controllers.writes import Create, Event, Step, Wake, Write
 
 FIRST_DELAY_S = 1.0
@@ -127,6 +129,7 @@ class Loop:
         self._events = _Queue()
         self._recording: dict[str, Event] = {}
         self._lost = False
+        self.failures: dict[str, Exception] = {}  # by controller, those whose last run ended in an error
 
     @property
     def snapshot(self) -> Snapshot:
@@ -162,6 +165,8 @@ class Loop:
         """What is to be written now: the events that are waiting, and what the controllers want whose time it is."""
         if self._lost:
             return ()
+        # Who has not tried again for so long is no longer wanted, or gone.
+        self._held = {key: held for key, held in self._held.items() if held.until_s + LONGEST_DELAY_S > now_s}
         decided = []
         self._recording = {event_name(event): event for event in self._events.take()}
         for event in self._recording.values():
@@ -221,7 +226,7 @@ class Loop:
     def _run(self, schedule: _Schedule, now_s: float) -> list[Decided]:
         schedule.due, schedule.at_s = False, math.inf
         decided = []
-        for step in schedule.controller.decide(self.snapshot, now_s):
+        for step in self._steps(schedule, now_s):
             if isinstance(step, Wake):
                 schedule.at_s = min(schedule.at_s, step.at_s)
                 continue
@@ -232,6 +237,18 @@ class Loop:
             else:
                 decided.append(wanted)
         return decided
+
+    def _steps(self, schedule: _Schedule, now_s: float) -> Iterator[Step]:
+        """What the controller wants; up to its error, if an object that validation let pass is too odd for it."""
+        name = schedule.controller.name
+        try:
+            yield from schedule.controller.decide(self.snapshot, now_s)
+        except Exception as error:
+            # One odd object must not stop the other controllers. The caller reports it; it is tried again.
+            self.failures[name] = error
+            schedule.at_s = min(schedule.at_s, now_s + LONGEST_DELAY_S)
+        else:
+            self.failures.pop(name, None)
 
     def _run_again(self, decided: Decided) -> None:
         """Once the news that refused the write are here; they may have come while it was under way."""
@@ -274,8 +291,3 @@ def _identity(decided: Decided) -> tuple[str, ...]:
     else:
         name = uid_of(write.object) or str(metadata_of(write.object).get("name"))
     return decided.controller, type(write).__name__, write.resource, write.key[0], name
-
-
-def is_event(decided: Decided) -> bool:
-    """It records an event, and is the loop's own."""
-    return not decided.controller and decided.write.resource == EVENTS

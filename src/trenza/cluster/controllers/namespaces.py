@@ -31,6 +31,12 @@ def namespaces(snapshot: Snapshot, now_s: float) -> Iterator[Step]:
             yield from _ending(snapshot, now_s, thing)
 
 
+def is_ending(snapshot: Snapshot, namespace: str) -> bool:
+    """It is being deleted: nothing can be made in it any more."""
+    thing = snapshot[NAMESPACES].get(("", namespace))
+    return thing is not None and is_deleting(thing)
+
+
 def _ending(snapshot: Snapshot, now_s: float, thing: Object) -> Iterator[Step]:
     left: dict[str, list[Object]] = {}
     for resource, things in snapshot.collections.items():

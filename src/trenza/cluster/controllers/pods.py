@@ -15,8 +15,6 @@ from trenza.cluster.controllers.objects import (
     created_s,
     digest_letters,
     is_deleting,
-    labels_of,
-    metadata_of,
     name_of,
     namespace_of,
     spec_of,
@@ -140,11 +138,3 @@ def template_text(template: Mapping[str, Any], *ignored_labels: str) -> str:
 def template_hash(template: Mapping[str, Any], collisions: int = 0) -> str:
     """What `pod-template-hash` says: up to ten letters that are a function of the template and the collision count."""
     return digest_letters(template_text(template), collisions, length=10)
-
-
-def template_labels(template: Mapping[str, Any]) -> Mapping[str, str]:
-    return labels_of(dict(template))
-
-
-def resource_version(thing: Object) -> str:
-    return str(metadata_of(thing).get("resourceVersion", ""))

@@ -35,7 +35,6 @@ from trenza.cluster.controllers.pods import (
     is_ready,
     least_missed_first,
     pod_from,
-    template_labels,
 )
 from trenza.cluster.controllers.snapshot import PODS, Snapshot
 from trenza.cluster.controllers.writes import Create, Delete, Event, Step, Update, UpdateStatus, Wake
@@ -111,7 +110,7 @@ def _status_steps(now_s: float, owner: Owner, active: list[Object]) -> Iterator[
     spec = spec_of(owner.thing)
     min_ready_s = float(spec.get("minReadySeconds") or 0)
     moments = [moment for pod in active if (moment := available_at_s(pod, min_ready_s)) is not None]
-    wanted_labels = template_labels(spec.get("template") or {}).items()
+    wanted_labels = labels_of(spec.get("template") or {}).items()
     changed = with_counts(
         owner.thing,
         {"replicas": len(active)},

@@ -176,7 +176,7 @@ class _Room:
         self.weight[0] += request.weight[0]
         self.weight[1] += request.weight[1]
         self.ports.extend(request.ports)
-        self.siblings[request.siblings] += 1
+        self.siblings[request.siblings] += not is_deleting(request.pod)
         self.pods.append(request.pod)
 
     def lacking(self, request: _Request) -> list[str]:

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from trenza.cluster.kinds.fields import Schema, definitions, find_definition, resolved
 from trenza.cluster.kinds.names import timestamp
 from trenza.cluster.kinds.resources import Object
-from trenza.cluster.kinds.status import ApiError, Cause, Details, bad_request
+from trenza.cluster.kinds.status import ApiError, Cause, Causes, Details, bad_request, invalid, manager_required
 
 Path = tuple[str, ...]
 FieldSet = frozenset[Path]
@@ -29,6 +29,7 @@ _UNOWNED: FieldSet = frozenset(
     {("f:apiVersion",), ("f:kind",), ("f:metadata",), *(("f:metadata", f"f:{key}") for key in _META)}
 )
 _BEFORE = "before-first-apply"
+_NAME_LETTERS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,18 @@ class Manager:
             other.api_version,
             other.subresource,
         )
+
+
+def manager_name(asked: str, user_agent: str) -> str:
+    """Who writes: the query's `fieldManager`, else the program's name in its User-Agent. Raises a 422."""
+    causes = Causes()
+    if len(asked) > _NAME_LETTERS:
+        causes.too_long("fieldManager", _NAME_LETTERS)
+    if not asked.isprintable():
+        causes.invalid("fieldManager", asked, "should only contain printable characters")
+    if causes.found:
+        raise invalid("PatchOptions.meta.k8s.io", "", causes.found)
+    return asked or user_agent.partition("/")[0][:_NAME_LETTERS] or "unknown"
 
 
 def managers_of(written: Object) -> tuple[Manager, ...]:
@@ -91,8 +104,9 @@ def after_update(
     """The new object with its managers: what it changes against the old one belongs to the writer from now on."""
     known = managers_of(new) if "managedFields" in (new.get("metadata") or {}) else managers_of(old or {})
     schema = _schema(new)
-    before, after = leaves(old or {}, schema), leaves(new, schema)
-    changed = frozenset(path for path, value in after.items() if path not in before or before[path] != value)
+    before = leaves(old or {}, schema) | _containers(old or {}, schema)
+    after = leaves(new, schema) | _containers(new, schema)
+    changed = frozenset(path for path, value in after.items() if before.get(path) != value)
     gone = frozenset(before) - frozenset(after)
     mine = Manager(manager, operation, new["apiVersion"], subresource, timestamp(now_s), changed)
     kept = []
@@ -111,9 +125,12 @@ def applied(live: Object | None, configuration: Object, manager: str, now_s: flo
     Fields that the manager said last time and does not say now are removed, unless others own them too. Raises a 409
     with a cause for each field that another manager owns with another value, unless `force` takes them over.
     """
+    if not manager:
+        raise manager_required()
     if "managedFields" in (configuration.get("metadata") or {}):
         raise bad_request("metadata.managedFields must be nil")
     schema = _schema(configuration)
+    _refuse_duplicates(configuration, schema)
     wanted = leaves(configuration, schema)
     mine = Manager(manager, "Apply", configuration["apiVersion"], "", timestamp(now_s), frozenset(wanted))
     if live is None:
@@ -123,17 +140,37 @@ def applied(live: Object | None, configuration: Object, manager: str, now_s: flo
         Manager(_BEFORE, "Update", live["apiVersion"], "", timestamp(now_s), frozenset(present)),
     )
     others = [one for one in known if not one.is_same_as(mine)]
-    last = next((one.fields for one in known if one.is_same_as(mine)), frozenset())
-    taken = frozenset(path for path, value in wanted.items() if path not in present or present[path] != value)
+    before = next((one for one in known if one.is_same_as(mine)), None)
+    last = before.fields if before is not None else frozenset()
+    taken = frozenset(path for path, value in wanted.items() if present.get(path) != value)
+    # An empty map or keyed list that is wanted takes nothing away from whoever filled it.
+    taken -= frozenset(path for path in taken if wanted[path] == "" and _is_above(path, present))
     if not force:
         _refuse_conflicts(others, taken)
-    owned_by_others = frozenset(path for one in others for path in one.fields)
-    dropped = last - mine.fields - owned_by_others
-    merged = _without(_merged(live, configuration, schema), dropped, schema)
+    owned = mine.fields.union(*(one.fields for one in others))
+    dropped = frozenset(path for path in last - owned if not _is_above(path, owned))
+    merged = _without(_merged(live, configuration, schema), dropped, owned, schema)
     kept = [replace(one, fields=one.fields - taken) for one in others]
-    if mine.fields == last:
-        mine = replace(mine, time=next(one.time for one in known if one.is_same_as(mine)))
+    if before is not None and mine.fields == last:
+        mine = replace(mine, time=before.time)
     return _with_managers(merged, [*kept, mine])
+
+
+def _refuse_duplicates(configuration: Object, schema: Schema) -> None:
+    """An element said twice could be owned but not merged."""
+    seen: set[Path] = set()
+    for path, _ in _leaves(configuration, schema, ()):
+        if path in seen:
+            kind = f"{configuration['apiVersion']}, Kind={configuration['kind']}"
+            place, element = path_text(path[:-1]), path_text(path[-1:])
+            raise bad_request(
+                f"failed to create typed patch object ({kind}): {place}: duplicate entries for key {element}"
+            )
+        seen.add(path)
+
+
+def _is_above(path: Path, others: Iterable[Path]) -> bool:
+    return any(other[: len(path)] == path and other != path for other in others)
 
 
 def _refuse_conflicts(others: Sequence[Manager], taken: FieldSet) -> None:
@@ -239,8 +276,41 @@ def _leaves(value: Any, field: Schema, path: Path) -> Iterator[tuple[Path, str]]
         case list() if value and _list_type(field) == "set":
             for one in value:
                 yield (*path, f"v:{_json(one)}"), ""
+        case dict() if not value and not _is_atomic_map(field, schema):
+            yield path, ""
+        case list() if not value and _list_type(field) in ("map", "set"):
+            yield path, ""
         case _:
             yield path, _json(value)
+
+
+# Structures that Go has by value: they are always there, so nobody makes them.
+_BY_VALUE = frozenset(("metadata", "spec", "status", "template", "strategy", "updateStrategy", "resources"))
+
+
+def _containers(written: Object, schema: Schema) -> dict[Path, str]:
+    """The maps, keyed lists and optional structures of an object: whoever writes the first thing in one owns it."""
+    return dict(_containers_of(written, schema, (), is_made=False))
+
+
+def _containers_of(value: Any, field: Schema, path: Path, *, is_made: bool) -> Iterator[tuple[Path, str]]:
+    schema = resolved(field)
+    match value:
+        case dict() if value and not _is_atomic_map(field, schema):
+            if is_made:
+                yield path, ""
+            needed = schema.get("required", ())
+            for key, inner in value.items():
+                made = key not in _BY_VALUE and key not in needed
+                yield from _containers_of(inner, _below(schema, key), (*path, f"f:{key}"), is_made=made)
+        case list() if value and _list_type(field) in ("map", "set"):
+            if is_made:
+                yield path, ""
+            keys, items = field.get("x-kubernetes-list-map-keys", ()), field.get("items", {})
+            for one in value if keys else ():
+                yield from _containers_of(one, items, (*path, _key_element(one, keys)), is_made=False)
+        case _:
+            pass
 
 
 def _below(schema: Schema, key: str) -> Schema:
@@ -294,8 +364,8 @@ def _merged(live: Any, wanted: Any, field: Schema) -> Any:
             return copy.deepcopy(wanted)
 
 
-def _without(value: Any, dropped: FieldSet, field: Schema, path: Path = ()) -> Any:
-    """The value without the dropped places; maps and elements that only held such are dropped with them."""
+def _without(value: Any, dropped: FieldSet, owned: FieldSet, field: Schema, path: Path = ()) -> Any:
+    """The value without the dropped places; maps that only held such go with them, unless someone owns them."""
     if not dropped:
         return value
     schema = resolved(field)
@@ -307,14 +377,16 @@ def _without(value: Any, dropped: FieldSet, field: Schema, path: Path = ()) -> A
                 below = frozenset(one for one in dropped if one[: len(place)] == place)
                 if place in below:
                     continue
-                left = _without(inner, below, _below(schema, key), place)
-                if left or not below or left == inner:
+                left = _without(inner, below, owned, _below(schema, key), place)
+                if left or not below or place in owned:
                     kept[key] = left
             return kept
         case list() if _list_type(field) == "map":
             keys, items = field.get("x-kubernetes-list-map-keys", ()), field.get("items", {})
             return [
-                _without(one, frozenset(drop for drop in dropped if drop[: len(path) + 1] == place), items, place)
+                _without(
+                    one, frozenset(drop for drop in dropped if drop[: len(path) + 1] == place), owned, items, place
+                )
                 for one in value
                 if (place := (*path, _key_element(one, keys))) not in dropped
             ]

@@ -55,6 +55,12 @@ def discovery_media_type(version: str) -> str:
     return f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
 
 
+def warning_header(text: str) -> str:
+    """The value of a Warning header that kubectl shows to the person."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'299 - "{"".join(letter if letter.isprintable() else " " for letter in escaped)}"'
+
+
 def _meta(parameters: dict[str, str]) -> bool:
     return parameters.get("g") == "meta.k8s.io" and parameters.get("v") in _META_VERSIONS
 

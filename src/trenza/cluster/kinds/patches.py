@@ -19,8 +19,9 @@ from trenza.cluster.kinds.status import PATCH_TYPES, bad_request, unprocessable,
 from trenza.cluster.kinds.strategic import strategically_merged
 
 JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH = PATCH_TYPES
-# As the API server: more is a mistake or an attack.
+# As the API server: more is a mistake or an attack. A few `copy` of a part into itself would fill any memory.
 _MOST_OPERATIONS = 10_000
+_MOST_VALUES = 200_000
 
 
 def patched(live: Object, content: bytes, media_type: str, api_version: str, kind: str) -> Object:
@@ -56,6 +57,15 @@ def merge_patched(original: Any, patch: Any) -> Any:
     return merged
 
 
+def _is_larger(value: Any, limit: int) -> bool:
+    count, waiting = 0, [value]
+    while waiting and count <= limit:
+        one = waiting.pop()
+        count += 1
+        waiting.extend(one.values() if isinstance(one, dict) else one if isinstance(one, list) else ())
+    return count > limit
+
+
 def _operated(live: Object, patch: Any) -> Object:
     if not isinstance(patch, list):
         raise bad_request("error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch")
@@ -63,7 +73,11 @@ def _operated(live: Object, patch: Any) -> Object:
         raise bad_request(f"The allowed maximum operations in a JSON patch is {_MOST_OPERATIONS}, got {len(patch)}")
     try:
         # Applied to a copy: an operation that fails leaves no trace of those before it.
-        changed = jsonpatch.JsonPatch(patch).apply(copy.deepcopy(live))
+        changed: Any = copy.deepcopy(live)
+        for operation in jsonpatch.JsonPatch(patch).patch:
+            changed = jsonpatch.JsonPatch([operation]).apply(changed, in_place=True)
+            if operation.get("op") == "copy" and _is_larger(changed, _MOST_VALUES):
+                raise bad_request(f"the patch copies more than {_MOST_VALUES} values")
     except (jsonpatch.InvalidJsonPatch, TypeError, AttributeError) as error:
         raise bad_request(f"error decoding patch: {error}") from None
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, KeyError, IndexError, ValueError):

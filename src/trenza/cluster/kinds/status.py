@@ -171,6 +171,18 @@ def name_mismatch(in_object: str, in_url: str) -> ApiError:
     return bad_request(f"the name of the object ({in_object}) does not match the name on the URL ({in_url})")
 
 
+def name_undeterminable(in_url: str) -> ApiError:
+    """400: no name in the body of a request about a named object."""
+    return bad_request(f"the name of the object ({in_url} based on URL) was undeterminable: name must be provided")
+
+
+def manager_required() -> ApiError:
+    """422: a server-side apply by nobody."""
+    causes = Causes()
+    causes.required("fieldManager", "is required for apply patch")
+    return invalid("PatchOptions.meta.k8s.io", "", causes.found)
+
+
 def namespace_mismatch() -> ApiError:
     """400: another namespace in the body than in the path."""
     return bad_request("the namespace of the provided object does not match the namespace sent on the request")

@@ -97,8 +97,9 @@ def _field(original: Any, value: Any, field: Schema) -> Any:
 def _merged_list(original: list[Any], patch: list[Any], field: Schema) -> list[Any]:
     key = field.get("x-kubernetes-patch-merge-key")
     if key is None:
-        added = [one for index, one in enumerate(patch) if one not in patch[:index]]
-        return _in_order(original + [one for one in added if one not in original], added, original, _itself)
+        every = {_hashable(one): one for one in [*reversed(patch), *reversed(original)]}
+        joined = dict.fromkeys(_hashable(one) for one in [*original, *patch])
+        return _in_order([every[key] for key in joined], patch, original, _itself)
     items = resolved(field.get("items", {}))
     if any(isinstance(one, dict) and one.get(_PATCH) == "replace" for one in patch):
         return [_map({}, one, items) for one in patch if isinstance(one, dict) and one.get(_PATCH) != "replace"]
@@ -121,10 +122,11 @@ def _in_order(
     elements: list[Any], named: list[Any], server_order: list[Any], identity: Callable[[Any], Any]
 ) -> list[Any]:
     """The elements: the named in their patch's order, the others in the server's, woven where it knew both."""
-    wanted = [identity(one) for one in named]
-    served = [identity(one) for one in server_order]
-    others = [one for one in elements if identity(one) not in wanted]
-    by_patch = sorted((one for one in elements if identity(one) in wanted), key=lambda one: wanted.index(identity(one)))
+    wanted = {_hashable(identity(one)): place for place, one in reversed(list(enumerate(named)))}
+    served = {_hashable(identity(one)): place for place, one in reversed(list(enumerate(server_order)))}
+    keyed = [(_hashable(identity(one)), one) for one in elements]
+    others = [(key, one) for key, one in keyed if key not in wanted]
+    by_patch = sorted(((key, one) for key, one in keyed if key in wanted), key=lambda pair: wanted[pair[0]])
     woven: list[Any] = []
     left, right = 0, 0
     while left < len(others) or right < len(by_patch):
@@ -133,9 +135,9 @@ def _in_order(
         elif left >= len(others):
             first = False
         else:
-            mine, theirs = identity(others[left]), identity(by_patch[right])
-            first = mine in served and theirs in served and served.index(mine) < served.index(theirs)
-        woven.append(others[left] if first else by_patch[right])
+            mine, theirs = others[left][0], by_patch[right][0]
+            first = mine in served and theirs in served and served[mine] < served[theirs]
+        woven.append(others[left][1] if first else by_patch[right][1])
         left, right = (left + 1, right) if first else (left, right + 1)
     return woven
 
@@ -162,7 +164,8 @@ def _by(key: str) -> Callable[[Any], Any]:
 
 
 def _hashable(value: Any) -> Any:
-    return value if isinstance(value, str | int | float | bool | None) else repr(value)
+    # The type is in it, for True is 1 in Python and "1" is not 1 in JSON.
+    return type(value).__name__, value if isinstance(value, str | int | float | None) else repr(value)
 
 
 def _list(value: Any, key: str) -> list[Any]:

@@ -3,10 +3,13 @@
     for_creation        uid, time, generation 1, a fresh status; a Job's selector
     for_update          the status of old, the spec of new; a new generation if the spec changed; addresses kept
     for_status_update   the spec of old, the status of new
+    finalized           a namespace with the finalizers of new
+    bound               a pod on its node
     scale_of, scaled    a workload as a Scale, and back
 
-The order in a server: decode → generate the name → defaults → (pods: admission) → strategy → validation → managers →
-store.
+The order in a server, of a creation: decode, `addressed`, `named`, defaults, managers (nobody shall own what admission
+adds), a pod's admission, `for_creation`, validation, store. Of an update: decode or patch, `addressed`, defaults,
+`for_update`, validation, managers, store.
 """
 
 from __future__ import annotations
@@ -20,7 +23,15 @@ from trenza.cluster.kinds.defaults import quality_of_service
 from trenza.cluster.kinds.names import generated_name, new_uid, timestamp
 from trenza.cluster.kinds.resources import Object, Resource
 from trenza.cluster.kinds.selectors import LabelSelector, selector_of, selector_of_labels
-from trenza.cluster.kinds.status import name_mismatch, namespace_mismatch, version_on_create
+from trenza.cluster.kinds.status import (
+    bad_request,
+    conflict,
+    name_mismatch,
+    name_undeterminable,
+    namespace_mismatch,
+    uid_mismatch,
+    version_on_create,
+)
 
 _SYSTEM = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink")
 _GENERATED = frozenset(
@@ -44,16 +55,16 @@ _FIRST_STATUS: Mapping[str, Object] = {
 
 
 def addressed(resource: Resource, written: Object, namespace: str, name: str = "") -> Object:
-    """The object with the path's namespace (and name) in its metadata. Raises 400s where it says others."""
+    """The object with the path's namespace in its metadata. Raises 400s where it says another, or another name."""
     metadata = dict(written.get("metadata") or {})
     if resource.namespaced:
         if metadata.get("namespace") and metadata["namespace"] != namespace:
             raise namespace_mismatch()
         metadata["namespace"] = namespace
-    if name:
-        if metadata.get("name") and metadata["name"] != name:
-            raise name_mismatch(metadata["name"], name)
-        metadata["name"] = name
+    if name and not metadata.get("name"):
+        raise name_undeterminable(name)
+    if name and metadata["name"] != name:
+        raise name_mismatch(metadata["name"], name)
     return {**written, "metadata": metadata}
 
 
@@ -100,7 +111,13 @@ def _select_own_pods(job: Object) -> None:
 
 
 def for_update(resource: Resource, old: Object, new: Object) -> Object:
-    """The new object with what only the server sets: system metadata and status are the old one's."""
+    """The new object with what only the server sets: system metadata and status are the old one's.
+
+    Raises a 409 if the new object means another one of the same name.
+    """
+    meant, found = (new.get("metadata") or {}).get("uid"), old["metadata"].get("uid", "")
+    if meant and meant != found:
+        raise uid_mismatch(resource, old["metadata"]["name"], meant, found)
     updated = _with_system_fields(old, new)
     if "status" in old and resource.subresource("status") is not None:
         updated["status"] = copy.deepcopy(old["status"])
@@ -124,14 +141,41 @@ def for_status_update(old: Object, new: Object) -> Object:
     return updated
 
 
+def finalized(old: Object, new: Object) -> Object:
+    """The namespace with the finalizers that a request to `finalize` leaves it."""
+    updated = copy.deepcopy(old)
+    updated.setdefault("spec", {})["finalizers"] = list((new.get("spec") or {}).get("finalizers") or ())
+    return updated
+
+
+def bound(resource: Resource, pod: Object, binding: Object, now_s: float) -> Object:
+    """The pod assigned to the node that a Binding names. Raises a 400 or 409 where it is not to be."""
+    name = pod["metadata"]["name"]
+    if (binding.get("metadata") or {}).get("name", name) != name:
+        raise bad_request("name in URL does not match name in Binding object")
+    node, present = (binding.get("target") or {}).get("name", ""), (pod.get("spec") or {}).get("nodeName")
+    if pod["metadata"].get("deletionTimestamp"):
+        raise conflict(resource, name, f"pod {name} is being deleted, cannot be assigned to a host")
+    if present:
+        raise conflict(resource, name, f'pod {name} is already assigned to node "{present}"')
+    assigned = copy.deepcopy(pod)
+    assigned["spec"]["nodeName"] = node
+    status = assigned.setdefault("status", {})
+    others = [one for one in status.get("conditions") or () if one.get("type") != "PodScheduled"]
+    scheduled = {
+        "type": "PodScheduled",
+        "status": "True",
+        "lastProbeTime": None,
+        "lastTransitionTime": timestamp(now_s),
+    }
+    status["conditions"] = [*others, scheduled]
+    return assigned
+
+
 def _with_system_fields(old: Object, new: Object) -> Object:
     before = old.get("metadata") or {}
     metadata = {key: value for key, value in (new.get("metadata") or {}).items() if key not in _SYSTEM}
     metadata |= {key: before[key] for key in _SYSTEM if key in before}
-    # Another uid than the old one's is a conflict to be told, not to be mended.
-    said = (new.get("metadata") or {}).get("uid")
-    if said:
-        metadata["uid"] = said
     return {**copy.deepcopy(new), "metadata": metadata}
 
 

@@ -12,7 +12,8 @@ it alone sees the Python environment, while `/proc` is the sandbox's. Before it 
 *network* namespaces of its host (`launch`): `ps faxu` in the host shows it below the init, it listens and connects
 as the host does, a cut cable cuts it off, and it ends with the host. The host's root can see it and can neither
 trace it nor look into its files, since it has no capabilities in the agent's user namespace; it may kill it only
-where a single id is mapped, as on a real machine.
+where a single id is mapped, as on a real machine. It takes 19 MB of memory of its own (25 MB resident), and 25 kB more
+for each pod.
 
 The spawner's socket is in the sandbox's network namespace. The agent keeps a descriptor of that, and goes there to
 connect and for nothing else.

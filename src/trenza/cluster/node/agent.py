@@ -224,9 +224,10 @@ class Agent:
                 if now_s - beaten_s > settings.lease_s / 2:
                     said_s = 0.0  # somebody may have taken us for dead, and said so
                 try:
+                    # First the heartbeat: a status that comes before it would be taken back at once.
+                    await self._heartbeat(now_s)
                     await self._say_status(now_s, anyhow=now_s - said_s >= _STATUS_EVERY_S)
                     said_s = said_s if now_s - said_s < _STATUS_EVERY_S else now_s
-                    await self._heartbeat(now_s)
                     beaten_s = now_s
                 except ApiError as error:
                     if error.status == 404:

@@ -196,7 +196,8 @@ class Containers:
     def open_log(self, path: str, *, append: bool = False) -> int | None:
         """A log of a container; None where there is none."""
         try:
-            return beneath.open_in_root(self._root, path, os.O_WRONLY | os.O_APPEND if append else os.O_RDONLY)
+            flags = os.O_WRONLY | os.O_APPEND if append else os.O_RDONLY
+            return beneath.open_in_root(self._root, path, flags | os.O_NONBLOCK)  # whatever the host made of it
         except OSError:
             return None
 

@@ -195,7 +195,7 @@ class Endpoint:
         user = {**(worker.pod["spec"].get("securityContext") or {}), **(spec.get("securityContext") or {})}.get(
             "runAsUser"
         )
-        environment = worker.environments.get(container, {})
+        environment = worker.seen.runs[container].environment
         cwd = spec.get("workingDir") or None
         command = Command(tuple(argv), environment, cwd, None if user is None else str(user))
         return lambda reader, writer: self._execute(node, command, stdin, tty, reader, writer)

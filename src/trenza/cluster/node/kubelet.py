@@ -41,7 +41,7 @@ from trenza.cluster.node.probes import probe
 from trenza.cluster.node.record import Record, Records
 from trenza.cluster.node.terminals import Terminal
 from trenza.cluster.node.times import time_of
-from trenza.errors import KernelError
+from trenza.errors import KernelError, TrenzaError
 
 _UNKNOWN_EXIT: Final = 137
 
@@ -163,8 +163,6 @@ class PodWorker:
     said: set[str]
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     terminals: dict[str, Terminal] = field(default_factory=dict)
-    environments: dict[str, Mapping[str, str]] = field(default_factory=dict)
-    """What the containers that this agent started were given."""
     _pidfds: dict[str, int] = field(default_factory=dict)
     _probers: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _published: Object | None = None
@@ -212,6 +210,8 @@ class PodWorker:
 
     # ------------------------------------------------------------------ what is heard
     def update(self, pod: Object) -> None:
+        if self._published is not None and _readiness(pod.get("status") or {}) != _readiness(self._published):
+            self._wanted = self._published = None  # while the host was silent others spoke for it: say it again
         self.pod = pod
         self.wake.set()
 
@@ -245,28 +245,39 @@ class PodWorker:
     # ------------------------------------------------------------------ the loop
     async def run(self) -> None:
         """Until nothing of the pod is left."""
-        settings = self.kubelet.host.settings
         while True:
-            self.wake.clear()
-            now_s = time.time()
-            if self.kubelet.network.problem != self.seen.network_problem:
-                self.seen = replace(self.seen, network_problem=self.kubelet.network.problem)
-            step = pods.step(self.pod, self.seen, settings, now_s)
-            self._say(step.events)
-            progress = bool(step.actions)
-            for action in step.actions:
-                if isinstance(action, pods.Forget):
-                    await self._finish(step)
+            try:
+                if await self._turn():
                     return
-                progress = await self._perform(action) and progress
-            if progress:
-                continue
-            self._publish(step)
-            wakes_at_s = now_s + settings.retry_s if step.actions else step.wakes_at_s
-            timeout_s = None if wakes_at_s is None else max(0.001, wakes_at_s - time.time())
-            with suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
-                    await self.wake.wait()
+            except (TrenzaError, OSError) as error:  # a full disk, say: it may be so for a while
+                message = f"error syncing pod: {error}"
+                self._say((Event("Warning", "FailedSync", message, key=message),))
+                await asyncio.sleep(self.kubelet.host.settings.retry_s)
+
+    async def _turn(self) -> bool:
+        """Do what there is to do, then sleep until there is more; whether nothing of the pod is left."""
+        settings = self.kubelet.host.settings
+        self.wake.clear()
+        now_s = time.time()
+        if self.kubelet.network.problem != self.seen.network_problem:
+            self.seen = replace(self.seen, network_problem=self.kubelet.network.problem)
+        step = pods.step(self.pod, self.seen, settings, now_s)
+        self._say(step.events)
+        progress = bool(step.actions)
+        for action in step.actions:
+            if isinstance(action, pods.Forget):
+                await self._finish(step)
+                return True
+            progress = await self._perform(action) and progress
+        if progress:
+            return False
+        self._publish(step)
+        wakes_at_s = now_s + settings.retry_s if step.actions else step.wakes_at_s
+        timeout_s = None if wakes_at_s is None else max(0.001, wakes_at_s - time.time())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self.wake.wait()
+        return False
 
     def _say(self, events: tuple[Event, ...]) -> None:
         new = [event for event in events if f"{event.reason} {event.container} {event.key}" not in self.said]
@@ -345,7 +356,8 @@ class PodWorker:
         except (ApiError, OSError) as error:
             self._refuse(name, "CreateContainerConfigError", f"{error}")
             return
-        run = Run(attempt, time.time(), action.streak, identity=uuid.uuid4().hex)
+        identity, known = uuid.uuid4().hex, command.environment
+        run = Run(attempt, time.time(), action.streak, identity=identity, environment=known)
         containers = self.kubelet.containers
         try:
             containers.make(node, self._hostname(), self.pause, shown)
@@ -354,7 +366,6 @@ class PodWorker:
             return
         self._tell("Normal", "Pulled", f'Container image "{container["image"]}" already present on machine', name)
         self._tell("Normal", "Created", f"Created container: {name}", name)
-        self.environments[name] = command.environment
         stdin = self.stdin_of(name) if container.get("stdin") else None
         log, tty = self.log_of(name, attempt), bool(container.get("tty"))
         try:
@@ -477,9 +488,13 @@ class PodWorker:
         if terminal is not None:
             terminal.close()
         run = self.seen.runs[name]
-        self.kubelet.containers.remove([self._node(name, run.attempt)])
-        self._set_run(name, replace(run, finished_s=time.time(), exit_code=code))
-        self.wake.set()
+        ended = replace(run, finished_s=time.time(), exit_code=code)
+        try:
+            self.kubelet.containers.remove([self._node(name, run.attempt)])
+            self._set_run(name, ended)
+        finally:
+            self.seen = replace(self.seen, runs={**self.seen.runs, name: ended})
+            self.wake.set()
 
     def _stop(self, name: str, number: signal.Signals) -> bool:
         """Send a signal, and no other time the same; False if it was sent before."""
@@ -567,3 +582,7 @@ class PodWorker:
         self.kubelet.containers.remove_tree(os.path.dirname(os.path.dirname(self.log_of("x", 0))))
         self.kubelet.records.forget(self.uid)
         self.kubelet.workers.pop(self.uid, None)
+
+
+def _readiness(status: Object) -> str | None:
+    return next((one["status"] for one in status.get("conditions") or () if one["type"] == "Ready"), None)

@@ -35,7 +35,9 @@ _TITLE_FIELDS: Final = (47, 48)
 def start(settings: str, log: int, module: str = MODULE) -> None:
     """Execute an agent, or another `module` that enters a host, with its settings; output and errors go to `log`.
 
-    The caller is in the sandbox, as the keeper is.
+    The caller is in the sandbox, as the keeper is. It waits until the process is in its host (0.2 s, most of it
+    imports): several are best started from threads.
+
     Raises KeeperError if it cannot enter its host; what comes later it says in its log.
     """
     given = os.memfd_create("settings")
@@ -82,8 +84,10 @@ class Place:
     sandbox_netns: int
 
 
-def enter(host_pid: int, run: Callable[[Place], None], title: bytes = TITLE) -> None:
+def enter(host_pid: int, run: Callable[[Place], None], *, title: bytes = TITLE) -> None:
     """Fork into a host's pid and network namespaces and `run` there, a child of the host's init. The parent returns.
+
+    `title` is what the host's `ps` shows.
 
     A pid namespace is entered by children only; of two forks the first ends, and the kernel hands the second to the
     host's init.

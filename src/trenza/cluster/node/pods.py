@@ -40,6 +40,8 @@ class Run:
     stopping_since_s: float | None = None
     health: probing.Health = probing.NEW
     identity: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What it was given, for commands that are to run beside it."""
 
     @property
     def is_running(self) -> bool:

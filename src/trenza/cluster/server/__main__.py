@@ -1,5 +1,8 @@
 """`python -m trenza.cluster.server`: the server of one cluster until SIGTERM or SIGINT.
 
+With `--host-pid` it goes to the network and pid namespaces of a host of the sandbox first, as a node's agent does, and
+the process that was started ends at once (0: it is on its way); what it has to say is in its output.
+
 It prints one line once it answers: `listening on https://ADDRESS:PORT`. Exit 1: the store could not be opened, or the
 address could not be had; the reason is on stderr.
 """
@@ -23,12 +26,22 @@ from trenza.errors import TrenzaError
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code."""
-    settings = _settings(_parser().parse_args(arguments))
+    said = _parser().parse_args(arguments)
+    settings = _settings(said)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if said.host_pid is None:
+        return _run(settings)
+    from trenza.cluster.node.launch import enter
+
+    enter(said.host_pid, lambda _: sys.exit(_run(settings)), title=b"kube-apiserver")
+    return 0
+
+
+def _run(settings: ServerSettings) -> int:
     try:
         asyncio.run(_serve(settings))
     except (TrenzaError, OSError) as error:
-        print(f"trenza.cluster.server: {error}", file=sys.stderr)
+        print(f"trenza.cluster.server: {error}", file=sys.stderr, flush=True)
         return 1
     return 0
 
@@ -51,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--state", required=True, type=Path, metavar="DIR", help="keys, kubeconfig and the embedded store, 0700")
     add("--etcd", default="", metavar="URL,…", help="endpoints of an etcd; without it the store is embedded")
     add("--address", action="append", default=[], metavar="NAME", help="a name or address of the server; repeat")
+    add("--descriptor", action="append", default=[], type=int, metavar="N", help="a socket that listens; repeat")
+    add("--host-pid", type=int, metavar="PID", help="the init of the host to run in, as this process sees it")
     add("--pods", type=IPv4Network, default=IPv4Network("172.16.0.0/16"), metavar="NET")
     add("--services", type=IPv4Network, default=IPv4Network("10.254.0.0/16"), metavar="NET")
     add("--overlay", choices=("vxlan", "host-gw"), default="vxlan")
@@ -69,6 +84,7 @@ def _settings(said: argparse.Namespace) -> ServerSettings:
         host=host.strip("[]"),
         port=int(port),
         addresses=tuple(said.address),
+        descriptors=tuple(said.descriptor),
         etcd=tuple(one for one in said.etcd.split(",") if one),
         cluster=said.cluster,
         eviction_s=said.eviction,

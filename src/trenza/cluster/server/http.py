@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ MAX_HEADER_BYTES = 64 * 1024  # the commands of exec are in the path
 WAITING_BYTES = 1024 * 1024  # for a client that reads slowly
 SLOW_S = 30.0
 IDLE_S = 600.0
+HANDSHAKE_S = 10.0
 BODY_S = 60.0
 _CLOSING_S = 2.0
 _PIECE_BYTES = 256 * 1024
@@ -104,20 +106,28 @@ class HttpServer:
     idle_s: float = IDLE_S
     slow_s: float = SLOW_S
     _connections: set[asyncio.Task[None]] = field(default_factory=set)
-    _server: asyncio.Server | None = None
+    _servers: list[asyncio.Server] = field(default_factory=list)
 
-    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext) -> int:
         """Begin; the port, which is chosen by the kernel for 0."""
-        self._server = await asyncio.start_server(
-            self._connected, host, port, ssl=tls, limit=_PIECE_BYTES, ssl_handshake_timeout=10 if tls else None
+        server = await asyncio.start_server(
+            self._connected, host, port, ssl=tls, limit=_PIECE_BYTES, ssl_handshake_timeout=HANDSHAKE_S
         )
-        found: int = self._server.sockets[0].getsockname()[1]
+        self._servers.append(server)
+        found: int = server.sockets[0].getsockname()[1]
         return found
+
+    async def listen_on(self, listener: socket.socket, tls: ssl.SSLContext) -> None:
+        """Begin on a socket that listens already, of whatever family and namespace."""
+        server = await asyncio.start_server(
+            self._connected, sock=listener, ssl=tls, limit=_PIECE_BYTES, ssl_handshake_timeout=HANDSHAKE_S
+        )
+        self._servers.append(server)
 
     async def close(self) -> None:
         """No more connections, and an end to those that are there."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for task in tuple(self._connections):
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)

@@ -34,7 +34,7 @@ def main() -> None:
         sys.stderr.flush()
         os._exit(status)
 
-    enter(int(settings["host_pid"]), run, TITLE)
+    enter(int(settings["host_pid"]), run, title=TITLE)
 
 
 if __name__ == "__main__":

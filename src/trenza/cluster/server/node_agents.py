@@ -1,13 +1,7 @@
-"""The agents of nodes as NodeStreams: a node's address is in its object, its agent answers there on port 10250.
+"""The agents of nodes as NodeStreams: a node's address is in its object, and its agent answers there.
 
-    GET  /containerLogs/NAMESPACE/POD/CONTAINER     follow, previous, timestamps, tailLines, sinceSeconds, limitBytes
-    POST /exec/NAMESPACE/POD/CONTAINER              command (repeated), stdin, tty
-    POST /attach/NAMESPACE/POD/CONTAINER            stdin
-    POST /portForward/NAMESPACE/POD                 port
-
-A POST upgrades to `trenza-stream`: frames both ways, each a channel (one octet), a length (four), a payload.
-Channel 0 is stdin and 1 stdout (empty: no more), 2 stderr, 3 the status as JSON (`code`, `message`) and last of all,
-4 a terminal's size as JSON (`width`, `height`).
+What is asked is in `cluster.node.endpoint`. Logs are an HTTP answer, piece by piece; everything else is a stream of
+frames (`cluster.node.frames`).
 """
 
 from __future__ import annotations
@@ -16,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import ssl
-import struct
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,17 +17,25 @@ from urllib.parse import quote, urlencode
 
 import h11
 
+from trenza.cluster.api import ApiError as AgentError
 from trenza.cluster.kinds.resources import Object, find_resource
 from trenza.cluster.kinds.status import ApiError, internal_error
+from trenza.cluster.node.frames import (
+    MAX_PAYLOAD_BYTES,
+    RESIZE,
+    STATUS,
+    STDERR,
+    STDIN,
+    STDOUT,
+    FrameReader,
+    open_stream,
+    packed,
+)
 from trenza.cluster.server.nodestreams import CommandOptions, Exited, Joined, LogOptions, Output, Running
 from trenza.cluster.server.registry import Registry
 
-PORT = 10250
+PORT = 10250  # a kubelet's, for nodes that do not say
 CONNECT_S = 5.0
-UPGRADE = "trenza-stream"
-_STDIN, _STDOUT, _STDERR, _STATUS, _RESIZE = range(5)
-_HEADER = struct.Struct("!BI")
-_MAX_PAYLOAD_BYTES = 1 << 20
 _PIECE_BYTES = 1 << 16
 
 
@@ -59,7 +60,21 @@ class NodeAgents:
             )
             if value
         ]
-        link = await self._asked(pod, "GET", _target("containerLogs", pod, options.container, query))
+        host, port = await self._address(pod)
+        target = _target("containerLogs", pod, options.container, query)
+        link: _Log | None = None
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                link = _Log(*await asyncio.open_connection(host, port, ssl=self.tls))
+                await link.ask(target, f"{host}:{port}")
+        except (OSError, EOFError, TimeoutError, h11.ProtocolError) as error:
+            if link is not None:
+                link.close()
+            raise _unreachable(f"{host}:{port}: {error or 'it does not answer'}") from error
+        except BaseException:
+            if link is not None:
+                link.close()
+            raise
         return link.body()
 
     async def run(self, pod: Object, options: CommandOptions) -> Running:
@@ -67,30 +82,18 @@ class NodeAgents:
         verb = "exec" if options.command else "attach"
         query = [("command", word) for word in options.command]
         query += [(name, "true") for name, on in (("stdin", options.stdin), ("tty", options.tty)) if on]
-        return _Command(await self._asked(pod, "POST", _target(verb, pod, options.container, query)))
+        return _Command(*await self._stream(pod, _target(verb, pod, options.container, query)))
 
     async def connect(self, pod: Object, port: int) -> Joined:
         """See NodeStreams."""
-        return _Forward(await self._asked(pod, "POST", _target("portForward", pod, "", [("port", str(port))])))
+        return _Forward(*await self._stream(pod, _target("portForward", pod, "", [("port", str(port))])))
 
-    async def _asked(self, pod: Object, method: str, target: str) -> _Link:
-        """A connection to the pod's node on which the agent has accepted the request. Raises ApiError."""
+    async def _stream(self, pod: Object, target: str) -> tuple[FrameReader, asyncio.StreamWriter]:
         host, port = await self._address(pod)
-        link: _Link | None = None
         try:
-            async with asyncio.timeout(CONNECT_S):
-                link = _Link(*await asyncio.open_connection(host, port, ssl=self.tls))
-                await link.ask(method, target, f"{host}:{port}")
-        except (OSError, EOFError, TimeoutError, h11.ProtocolError) as error:
-            if link is not None:
-                link.close()
-            why = str(error) or "it does not answer"
-            raise internal_error(f"error dialing backend: dial tcp {host}:{port}: {why}") from error
-        except BaseException:
-            if link is not None:
-                link.close()
-            raise
-        return link
+            return await open_stream(host, port, target, tls=self.tls, timeout_s=CONNECT_S)
+        except AgentError as error:
+            raise _refusal(error.status, error.message) from error
 
     async def _address(self, pod: Object) -> tuple[str, int]:
         nodes = find_resource("", "v1", "nodes")
@@ -107,33 +110,31 @@ class NodeAgents:
 
 
 @dataclass(slots=True)
-class _Link:
-    """A connection to an agent: a request, its answer, then a body or frames."""
+class _Log:
+    """One answer of an agent over HTTP."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     _http: h11.Connection = field(default_factory=lambda: h11.Connection(h11.CLIENT))
-    _buffer: bytes = b""
 
-    async def ask(self, method: str, target: str, host: str) -> None:
-        headers = [("Host", host), ("Content-Length", "0")]
-        if method == "POST":
-            headers += [("Connection", "Upgrade"), ("Upgrade", UPGRADE)]
-        request = self._http.send(h11.Request(method=method, target=target, headers=headers)) or b""
+    async def ask(self, target: str, host: str) -> None:
+        """Raises ApiError if the agent refuses."""
+        request = self._http.send(h11.Request(method="GET", target=target, headers=[("Host", host)])) or b""
         self.writer.write(request + (self._http.send(h11.EndOfMessage()) or b""))
         event = await self._event()
-        if isinstance(event, h11.InformationalResponse) and event.status_code == 101:
-            self._buffer = self._http.trailing_data[0]
-        elif isinstance(event, h11.Response) and event.status_code != 200:
-            said = b"".join([piece async for piece in self.body()]).decode(errors="replace")
-            raise ApiError(event.status_code, "BadRequest" if event.status_code == 400 else "NotFound", said)
-        elif not isinstance(event, h11.Response):
+        if not isinstance(event, h11.Response):
             raise EOFError("the agent closed the connection")
+        if event.status_code != 200:
+            said = b"".join([piece async for piece in self.body()]).decode(errors="replace")
+            raise _refusal(event.status_code, said)
 
     async def body(self) -> AsyncIterator[bytes]:
+        """Every piece; then, or when nobody wants more, the connection is closed."""
         try:
             while isinstance(event := await self._event(), h11.Data):
                 yield bytes(event.data)
+        except (OSError, h11.ProtocolError):
+            pass  # the node went: the log ends here
         finally:
             self.close()
 
@@ -142,87 +143,88 @@ class _Link:
             self._http.receive_data(await self.reader.read(_PIECE_BYTES))
         return event
 
-    async def frame(self) -> tuple[int, bytes] | None:
-        """The next frame, None at the end."""
-        while True:
-            if len(self._buffer) >= _HEADER.size:
-                channel, size = _HEADER.unpack_from(self._buffer)
-                if size > _MAX_PAYLOAD_BYTES:
-                    raise OSError(f"the agent sent a frame of {size} bytes")
-                end = _HEADER.size + size
-                if len(self._buffer) >= end:
-                    payload, self._buffer = self._buffer[_HEADER.size : end], self._buffer[end:]
-                    return channel, payload
-            content = await self.reader.read(_PIECE_BYTES)
-            if not content:
-                return None
-            self._buffer += content
-
-    async def send(self, channel: int, payload: bytes) -> None:
-        for begin in range(0, max(1, len(payload)), _MAX_PAYLOAD_BYTES):
-            part = payload[begin : begin + _MAX_PAYLOAD_BYTES]
-            self.writer.write(_HEADER.pack(channel, len(part)) + part)
-        await self.writer.drain()
-
     def close(self) -> None:
         self.writer.close()
 
 
 @dataclass(slots=True)
-class _Command:
-    """Implements Running."""
+class _Stream:
+    """Frames both ways."""
 
-    link: _Link
+    frames: FrameReader
+    writer: asyncio.StreamWriter
 
-    async def read(self) -> Output | Exited:
-        while (frame := await self.link.frame()) is not None:
-            channel, payload = frame
-            if channel in (_STDOUT, _STDERR) and payload:
-                return Output(payload, channel == _STDERR)
-            if channel == _STATUS:
-                status = json.loads(payload)
-                return Exited(int(status.get("code", 0)), str(status.get("message", "")))
-        return Exited(1, "the node's agent went")
+    async def send(self, channel: int, payload: bytes) -> None:
+        for begin in range(0, max(1, len(payload)), MAX_PAYLOAD_BYTES):
+            self.writer.write(packed(channel, payload[begin : begin + MAX_PAYLOAD_BYTES]))
+        await self.writer.drain()
 
     async def write(self, content: bytes) -> None:
         if content:
-            await self.link.send(_STDIN, content)
-
-    async def close_stdin(self) -> None:
-        await self.link.send(_STDIN, b"")
-
-    async def resize(self, columns: int, rows: int) -> None:
-        await self.link.send(_RESIZE, json.dumps({"width": columns, "height": rows}).encode())
+            await self.send(STDIN, content)
 
     async def close(self) -> None:
-        self.link.close()
+        self.writer.close()
 
 
 @dataclass(slots=True)
-class _Forward:
+class _Command(_Stream):
+    """Implements Running."""
+
+    async def read(self) -> Output | Exited:
+        try:
+            async for frame in self.frames:
+                if frame.channel in (STDOUT, STDERR) and frame.payload:
+                    return Output(frame.payload, frame.channel == STDERR)
+                if frame.channel == STATUS:
+                    status = json.loads(frame.payload)
+                    return Exited(int(status.get("code", 0)), str(status.get("message", "")))
+        except (OSError, EOFError, ValueError) as error:
+            return Exited(1, f"the stream of the node broke: {error}")
+        return Exited(1, "the node went")
+
+    async def close_stdin(self) -> None:
+        await self.send(STDIN, b"")
+
+    async def resize(self, columns: int, rows: int) -> None:
+        await self.send(RESIZE, json.dumps({"width": columns, "height": rows}).encode())
+
+
+@dataclass(slots=True)
+class _Forward(_Stream):
     """Implements Joined."""
 
-    link: _Link
-
     async def read(self) -> bytes:
-        while (frame := await self.link.frame()) is not None:
-            channel, payload = frame
-            if channel == _STATUS:
-                raise OSError(str(json.loads(payload).get("message", "refused")))
-            if channel == _STDOUT:
-                return payload
+        try:
+            async for frame in self.frames:
+                if frame.channel == STATUS:
+                    raise OSError(str(json.loads(frame.payload).get("message", "refused")))
+                if frame.channel == STDOUT:
+                    return frame.payload
+        except (EOFError, ValueError) as error:
+            raise OSError(f"the stream of the node broke: {error}") from error
         return b""
-
-    async def write(self, content: bytes) -> None:
-        if content:
-            await self.link.send(_STDIN, content)
 
     async def close_writing(self) -> None:
         with contextlib.suppress(OSError):
-            await self.link.send(_STDIN, b"")
+            await self.send(STDIN, b"")
 
-    async def close(self) -> None:
-        self.link.close()
+
+def _unreachable(why: str) -> ApiError:
+    return internal_error(f"error dialing backend: dial tcp {why}")
+
+
+def _refusal(status: int, why: str) -> ApiError:
+    """What an agent refused, in the server's terms; status 0: it did not answer."""
+    match status:
+        case 0:
+            return _unreachable(why)
+        case 404:
+            return ApiError(404, "NotFound", why)
+        case _ if status < 500:
+            return ApiError(400, "BadRequest", why)
+        case _:
+            return internal_error(why)
 
 
 def _target(verb: str, pod: Object, container: str, query: Sequence[tuple[str, str]]) -> str:

@@ -195,7 +195,10 @@ class Registry:
             made = after_update(None, made, writer.manager, now_s)
         if resource.group_plural != "/services":
             return await self._insert(resource, made, writer)
+        name = made["metadata"]["name"]
         async with self._allocator.lock:
+            if await self.store.get(resource.key(made["metadata"]["namespace"], name)) is not None:
+                raise already_exists(resource, name)  # before its own address is found to be taken
             return await self._insert(resource, await self._allocator.given(resource, made), writer)
 
     async def _insert(self, resource: Resource, made: Object, writer: Writer) -> Outcome:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -46,7 +47,7 @@ class ServerSettings:
 
     `etcd` are endpoints (URLs); without any the store is SQLite in `directory`. `addresses` are the names and addresses
     that the certificate is good for, beside those it always has; the first is where the nodes reach the server.
-    `tokens` are fixed bearer tokens.
+    `tokens` are fixed bearer tokens. `descriptors` are sockets that listen already, on the machine's loopback say.
     """
 
     directory: Path
@@ -54,6 +55,7 @@ class ServerSettings:
     host: str = "127.0.0.1"
     port: int = 0
     addresses: tuple[str, ...] = ()
+    descriptors: tuple[int, ...] = ()
     etcd: tuple[str, ...] = ()
     cluster: str = "trenza"
     eviction_s: int = 300
@@ -111,6 +113,8 @@ async def running(
         undo.push_async_callback(http.close)
         context = tls.server_context(_credentials(settings, authority, now), settings.directory / "ca.crt")
         port = await http.listen(settings.host, settings.port, context)
+        for descriptor in settings.descriptors:
+            await http.listen_on(socket.socket(fileno=descriptor), context)
         api.address = f"{address}:{port}"
         await ensure_first_objects(registry, settings.networks, address, port)
         server = Server(settings, port, authority, registry)

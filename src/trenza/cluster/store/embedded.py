@@ -45,6 +45,7 @@ from trenza.cluster.store.protocol import (
     Stored,
     Watch,
     Write,
+    check_revision,
     check_writes,
     prefix_end,
 )
@@ -105,7 +106,8 @@ class EmbeddedStore:
         self._watchers = Watchers(self._committed, self._replay)
         self._asked: list[_Asked[Any]] = []
         self._asking = asyncio.Event()
-        self._broken: str | None = None
+        self._broken: str | None = None  # for good
+        self._full: str | None = None  # until a write finds room
         self._closed = False
         leases = writer.execute("SELECT id, ttl_s FROM lease").fetchall()
         self._leases = {lease: Lease(lease, ttl_s) for lease, ttl_s in leases}
@@ -274,8 +276,9 @@ class EmbeddedStore:
             for path in (self._path, self._path.with_name(self._path.name + "-wal"))
             if path.exists()
         )
-        member = Member("embedded", str(self._path), True, size, sqlite3.sqlite_version, self._broken)
-        return Status((member,), () if self._broken is None else (self._broken,))
+        alarm = self._broken or self._full
+        member = Member("embedded", str(self._path), True, size, sqlite3.sqlite_version, alarm)
+        return Status((member,), () if alarm is None else (alarm,))
 
     async def close(self) -> None:
         """See Store."""
@@ -299,6 +302,7 @@ class EmbeddedStore:
     def _snapshot(self, revision: int | None) -> Iterator[tuple[str, tuple[int, ...]]]:
         """One state of the file, and the condition (with its parameters) for rows that held at `revision` in it."""
         self._ensure_open()
+        check_revision(revision)
         try:
             self._reader.execute("BEGIN")
             try:
@@ -411,10 +415,12 @@ class EmbeddedStore:
                 raise
             name = getattr(error, "sqlite_errorname", "")
             if name in _FULL:  # the next write may find room again
-                raise ReadOnly(f"no room to write {self._path}: {error}") from error
+                self._full = f"no room to write {self._path}: {error}"
+                raise ReadOnly(self._full) from error
             # After a failed sync nobody knows what is on the disk, and trying again would not tell.
             self._broken = f"{self._path} could not be written: {error} ({name})"
             raise Unavailable(self._broken, maybe_done=True) from error
+        self._full = None
         return answers, tuple(events)
 
     def _current(self, key: str) -> Stored | None:

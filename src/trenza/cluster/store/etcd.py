@@ -45,6 +45,7 @@ from trenza.cluster.store.protocol import (
     Stored,
     Watch,
     Write,
+    check_revision,
     check_writes,
     prefix_end,
 )
@@ -56,6 +57,7 @@ SILENCE_S = 2.0
 RECONNECT_S = 0.1
 
 _ALL = "\0"  # as key and as range_end: every key
+_MAX_INT64 = (1 << 63) - 1
 _OUT_OF_RANGE, _NOT_FOUND = 11, 5  # gRPC codes
 _ALARM = re.compile(r"(?:memberID:(\d+) )?alarm:(\w+)")
 
@@ -90,7 +92,7 @@ class EtcdStore:
 
     async def get(self, key: str, *, revision: int | None = None) -> Stored | None:
         """See Store."""
-        body = {"key": _encoded(key), **({} if revision is None else {"revision": str(revision)})}
+        body = {"key": _encoded(key), **_at(revision)}
         answer = await self._read("/v3/kv/range", body)
         return next((_stored(item) for item in answer.get("kvs", ())), None)
 
@@ -102,9 +104,7 @@ class EtcdStore:
         items: list[Stored] = []
         while True:
             page = min(self._page, limit - len(items)) if limit else self._page
-            body = {"key": _encoded(begin or _ALL), "range_end": _end(prefix), "limit": str(page)}
-            if revision is not None:
-                body["revision"] = str(revision)
+            body = {"key": _encoded(begin or _ALL), "range_end": _end(prefix), "limit": str(page), **_at(revision)}
             try:
                 answer = await self._read("/v3/kv/range", body)
             except TooLarge:  # the gateway takes 4 MiB of gRPC at once
@@ -452,6 +452,11 @@ def _request(write: Write) -> Json:
         return {"request_delete_range": {"key": key, "prev_kv": True}}
     lease = {"lease": str(write.lease)} if write.lease else {}
     return {"request_put": {"key": key, "value": base64.b64encode(write.value).decode(), **lease}}
+
+
+def _at(revision: int | None) -> Json:
+    check_revision(revision)
+    return {} if revision is None else {"revision": str(min(revision, _MAX_INT64))}
 
 
 def _encoded(key: str) -> str:

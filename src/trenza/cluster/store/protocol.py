@@ -161,7 +161,7 @@ class Store(Protocol):
     """A store. Everything may raise Unavailable; every write ReadOnly."""
 
     async def get(self, key: str, *, revision: int | None = None) -> Stored | None:
-        """The key as it is, or was at `revision` (then: Compacted, FutureRevision)."""
+        """The key as it is, or was at `revision`, from 1 (then: Compacted, FutureRevision)."""
 
     async def range(
         self, prefix: str, *, after: str | None = None, limit: int = 0, revision: int | None = None
@@ -232,3 +232,9 @@ def check_writes(writes: Sequence[Write]) -> None:
     size = sum(len(write.value or b"") for write in writes)
     if size > MAX_VALUE_BYTES:
         raise TooLarge(f"{keys[0]} has {size} bytes; a store takes {MAX_VALUE_BYTES} at once")
+
+
+def check_revision(revision: int | None) -> None:
+    """Raises ValueError for what is no revision; etcd would take it for the newest."""
+    if revision is not None and revision < 1:
+        raise ValueError("revisions begin at 1")

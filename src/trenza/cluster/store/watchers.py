@@ -14,7 +14,7 @@ from typing import Self
 from weakref import WeakSet
 
 from trenza.cluster.store.errors import StoreError, TooSlow
-from trenza.cluster.store.protocol import Batch
+from trenza.cluster.store.protocol import Batch, check_revision
 
 MAX_WAITING_EVENTS = 8192
 PROGRESS_S = 1.0
@@ -38,6 +38,7 @@ class Watchers:
 
     def watch(self, prefix: str, from_revision: int) -> QueuedWatch:
         """A new watch; Compacted, if so, is raised by its first batch."""
+        check_revision(from_revision)
         watch = QueuedWatch(prefix, from_revision, self.revision, self._replay)
         if self._closed:
             watch.close()

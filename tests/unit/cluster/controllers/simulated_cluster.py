@@ -198,6 +198,7 @@ class Simulation:
                 self.kubelet()
             if self.chaos and self.chance.random() < 0.3:
                 self._deliver()
+        assert not self.loop.failures, self.loop.failures
         if self.loop.needs_replacing:
             self.loop.replace(self.registry.snapshot())
             self.seen = self.registry.revision

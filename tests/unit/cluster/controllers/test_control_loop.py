@@ -113,6 +113,20 @@ def test_a_controller_runs_when_what_it_reads_has_changed_or_its_time_has_come()
     assert runs == [START_S, START_S + 2, START_S + 5]
 
 
+def test_a_controller_that_stumbles_over_an_object_does_not_stop_the_others() -> None:
+    def decide(snapshot: Snapshot, now_s: float) -> Iterator[Step]:
+        yield Create(PODS, pod("before"))
+        if ("", "odd") in snapshot[NODES]:
+            raise KeyError("effect")
+
+    loop = Loop((Controller("odd", decide), ensures("p")), Snapshot.of({NODES: {("", "odd"): node("odd")}}, 1))
+    assert [each.write.key[1] for each in loop.decide(START_S)] == ["before", "p"]
+    assert list(loop.failures) == ["odd"] and START_S < loop.wakes_at_s() < math.inf
+    loop.observe([Change(NODES, ("", "odd"), None, 2)], 2)
+    loop.decide(START_S)
+    assert not loop.failures
+
+
 def test_events_count_their_repetitions() -> None:
     registry = Registry()
     about: Object = with_metadata(pod("p"), uid="u")

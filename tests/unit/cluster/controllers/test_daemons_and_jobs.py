@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from simulated_cluster import Simulation, cluster, node, template, workload
 
 from trenza.cluster.controllers.controlplane import Settings
+from trenza.cluster.controllers.job import with_generated_selector
 from trenza.cluster.controllers.nodes import NodeTimes
 from trenza.cluster.controllers.objects import (
     Object,
@@ -31,14 +32,14 @@ def daemons(run: Simulation) -> list[str]:
 @given(seed=st.integers(0, 10**6))
 def test_every_node_has_one_daemon_and_new_ones_get_theirs(seed: int) -> None:
     run = cluster("n1", "n2", seed=seed)
-    run.registry.create(DAEMON_SETS, workload("DaemonSet", "agent", None))
+    run.registry.create(DAEMON_SETS, workload("DaemonSet", "logger", None))
     run.run()
     assert daemons(run) == ["n1", "n2"]
     run.registry.create(NODES, node("n3"))
     run.registry.delete(NODES, run.registry.get(NODES, "", "n1"))
     run.run()
     assert daemons(run) == ["n2", "n3"]
-    status = status_of(run.registry.get(DAEMON_SETS, "default", "agent"))
+    status = status_of(run.registry.get(DAEMON_SETS, "default", "logger"))
     assert (status["desiredNumberScheduled"], status["currentNumberScheduled"], status["numberReady"]) == (2, 2, 2)
     assert (status["updatedNumberScheduled"], status["numberAvailable"], status["numberMisscheduled"]) == (2, 2, 0)
 
@@ -52,7 +53,7 @@ def test_daemons_go_to_the_nodes_that_are_selected_and_tolerated() -> None:
     run.registry.create(NODES, cordoned)
     shape = template()
     shape["spec"]["nodeSelector"] = {"disk": "ssd"}
-    run.registry.create(DAEMON_SETS, workload("DaemonSet", "agent", None, template=shape))
+    run.registry.create(DAEMON_SETS, workload("DaemonSet", "logger", None, template=shape))
     run.run()
     assert daemons(run) == ["cordoned", "ssd"]
     run.registry.update(NODES, with_metadata(run.registry.get(NODES, "", "ssd"), labels={"disk": "hdd"}))
@@ -64,14 +65,14 @@ def test_daemons_go_to_the_nodes_that_are_selected_and_tolerated() -> None:
 def test_daemons_are_replaced_few_at_a_time(seed: int, bound: int) -> None:
     run = cluster("n1", "n2", "n3", "n4", seed=seed)
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": bound}}
-    run.registry.create(DAEMON_SETS, workload("DaemonSet", "agent", None, updateStrategy=strategy))
+    run.registry.create(DAEMON_SETS, workload("DaemonSet", "logger", None, updateStrategy=strategy))
     run.run()
 
     def look(registry: Any) -> None:
         assert sum(is_ready(each) and is_active(each) for each in registry.all(PODS)) >= 4 - bound
 
     run.registry.after_write = look
-    thing = run.registry.get(DAEMON_SETS, "default", "agent")
+    thing = run.registry.get(DAEMON_SETS, "default", "logger")
     run.registry.update(DAEMON_SETS, with_spec(thing, template=template("web:2")))
     run.run()
     assert {spec_of(each)["containers"][0]["image"] for each in run.registry.all(PODS)} == {"web:2"}
@@ -80,7 +81,7 @@ def test_daemons_are_replaced_few_at_a_time(seed: int, bound: int) -> None:
 
 def test_a_failed_daemon_is_replaced() -> None:
     run = cluster("n1", chaos=False)
-    run.registry.create(DAEMON_SETS, workload("DaemonSet", "agent", None))
+    run.registry.create(DAEMON_SETS, workload("DaemonSet", "logger", None))
     run.run()
     (first,) = run.registry.all(PODS)
     run.report(first, phase="Failed")
@@ -125,7 +126,9 @@ def test_a_job_runs_until_enough_pods_have_succeeded(
     run.registry.create(JOBS, job(completions=completions, parallelism=parallelism))
 
     def look(registry: Any) -> None:
-        assert sum(not is_finished(each) for each in registry.all(PODS)) <= parallelism
+        running = sum(not is_finished(each) for each in registry.all(PODS))
+        assert running <= parallelism
+        assert running + sum(phase_of(each) == "Succeeded" for each in registry.all(PODS)) <= completions
 
     run.registry.after_write = look
     for _ in range(60):
@@ -156,6 +159,14 @@ def test_a_job_that_fails_too_often_gives_up_in_kubernetes_words() -> None:
     )
     assert status(run)["failed"] == 3 and len(run.registry.all(PODS)) == 3
     assert ("job-controller", "BackoffLimitExceeded", "Job has reached the specified backoff limit") in run.events()
+
+
+def test_a_new_job_selects_its_pods_by_its_uid() -> None:
+    thing = with_generated_selector(with_metadata(job(), uid="u"))
+    assert spec_of(thing)["selector"] == {"matchLabels": {"batch.kubernetes.io/controller-uid": "u"}}
+    labels = spec_of(thing)["template"]["metadata"]["labels"]
+    assert labels["job-name"] == labels["batch.kubernetes.io/job-name"] == "work" and labels["app"] == "web"
+    assert with_generated_selector(thing) == thing
 
 
 def test_retries_come_later_and_later() -> None:
@@ -202,8 +213,16 @@ def test_a_suspended_job_has_no_pods_until_it_is_resumed() -> None:
     run.registry.update(JOBS, with_spec(thing, suspend=False))
     run.run()
     assert len(run.registry.all(PODS)) == 1 and status(run)["startTime"]
-    assert [reason for component, reason, _ in run.events() if component == "job-controller"] == [
-        "Suspended",
-        "Resumed",
-        "SuccessfulCreate",
-    ] or {"Suspended", "Resumed"} <= {reason for _, reason, _ in run.events()}
+    told = [reason for component, reason, _ in run.events() if component == "job-controller"]
+    assert told[0] == "Suspended" and sorted(told[1:]) == ["Resumed", "SuccessfulCreate"]
+
+
+def test_a_pod_that_leaves_is_replaced_at_once_unless_the_job_waits_for_its_end() -> None:
+    for policy, expected in (("TerminatingOrFailed", 2), ("Failed", 1)):
+        run = cluster("n1", chaos=False)
+        run.registry.create(JOBS, job(podReplacementPolicy=policy))
+        run.run()
+        run.silent.add("n1")
+        run.registry.delete(PODS, run.registry.all(PODS)[0])
+        run.run()
+        assert len(run.registry.all(PODS)) == expected

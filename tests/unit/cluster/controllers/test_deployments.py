@@ -25,7 +25,7 @@ from trenza.cluster.controllers.objects import (
 from trenza.cluster.controllers.pods import is_active, is_ready
 from trenza.cluster.controllers.revisions import REVISION, Revisions, replicas_of
 from trenza.cluster.controllers.snapshot import DEPLOYMENTS, PODS, REPLICA_SETS
-from trenza.cluster.controllers.surge import Bounds, bounds_of, old_replicas, proportional_replicas
+from trenza.cluster.controllers.surge import Bounds, bounds_of, new_replicas, old_replicas, proportional_replicas
 
 AMOUNTS = st.one_of(st.integers(0, 4), st.sampled_from(["0%", "25%", "50%", "100%"]))
 
@@ -293,6 +293,13 @@ def test_scaling_amid_a_rollout_shares_out_exactly_what_is_allowed(sizes: list[i
     assert sum(shared.values()) == (wanted + surge if wanted else 0)
     assert all(share >= 0 for share in shared.values())
     assert created_s(things[0]) < created_s(things[1])
+
+
+def test_pods_that_an_old_replica_set_still_has_take_their_part_of_the_surge() -> None:
+    found = Revisions(sized("new", 1, 1, 4, 2), (sized("old", 2, 2, 4, 1),), {"new": 1, "old": 3})
+    assert new_replicas(found, Bounds(3, 1, 0), recreate=False) == 1
+    gone = Revisions(found.new, found.old, {"new": 1, "old": 2})
+    assert new_replicas(gone, Bounds(3, 1, 0), recreate=False) == 2
 
 
 def test_unhealthy_old_pods_go_before_healthy_ones() -> None:

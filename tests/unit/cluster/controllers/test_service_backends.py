@@ -171,6 +171,17 @@ def test_a_hundred_to_a_slice_and_a_change_touches_one() -> None:
     after = {name_of(each): metadata_of(each)["resourceVersion"] for each in run.registry.all(ENDPOINT_SLICES)}
     assert before.keys() == after.keys()
     assert sum(before[name] != after[name] for name in before) == 1
+    behind(run.registry, "172.16.9.9")
+    run.run()
+    assert len(sliced(run)) == 3 and sum(map(len, sliced(run))) == 230
+
+
+def test_every_label_of_a_selector_must_match() -> None:
+    registry = Registry()
+    registry.create(SERVICES, service("web", selector={"app": "web", "tier": "front"}))
+    behind(registry, "172.16.1.2")
+    registry.create(PODS, with_metadata(pod("other"), labels={"tier": "front"}))
+    assert subsets(registry) == []
 
 
 def test_a_services_labels_and_headlessness_are_handed_on() -> None:

@@ -178,7 +178,7 @@ def _check_rolling(rolling: Object, path: str, causes: Causes) -> None:
             causes.invalid(f"{path}.{key}", value, f"{why}regex used for validation is '[0-9]+%')")
         elif isinstance(value, int) and value < 0:
             causes.invalid(f"{path}.{key}", value, "must be greater than or equal to 0")
-        elif key == "maxUnavailable" and isinstance(value, str) and int(value[:-1]) > 100:
+        elif key == "maxUnavailable" and isinstance(value, str) and len(value.lstrip("0")) > 3 and value != "100%":
             causes.invalid(f"{path}.{key}", value, "must not be greater than 100%")
     if rolling.get("maxUnavailable") in (0, "0%") and rolling.get("maxSurge") in (0, "0%"):
         causes.invalid(f"{path}.maxUnavailable", rolling["maxUnavailable"], "may not be 0 when `maxSurge` is 0")
