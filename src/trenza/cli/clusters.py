@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from trenza.cli.arguments import add_running_lab
@@ -54,11 +54,10 @@ def _forward(lab: str, server: Data, port: int) -> int:
 
 
 # ---------------------------------------------------------------- show cluster
-def put_cluster(shown: Data, service: str | None) -> None:
+def put_cluster(shown: Data) -> None:
     """Nodes with their leases, pods, services; of one service the rules behind it in words."""
-    if service is not None:
-        for line in _service_lines(shown, service):
-            put(line)
+    if "words" in shown:
+        put("\n".join(shown["words"]))
         return
     leases = {one["value"].get("PublicIP"): one["subnet"].replace("-", "/") for one in shown["leases"] if one["value"]}
     rows = [[_name(one), _ready(one), _address(one), leases.get(_address(one), "-")] for one in shown["nodes"]]
@@ -78,13 +77,6 @@ def put_cluster(shown: Data, service: str | None) -> None:
     ]  # fmt: skip
     heads = [tr("SERVICE", "SERVICIO"), tr("ADDRESS", "DIRECCIÓN"), tr("PORTS", "PUERTOS"), tr("BACKENDS", "DESTINOS")]
     put(table(heads, services))
-
-
-def _service_lines(shown: Data, name: str) -> Iterator[str]:
-    words = shown.get("words") or ()
-    if not words:
-        yield tr(f"there is no service {name}", f"no hay ningún servicio {name}")
-    yield from words
 
 
 def _name(one: Data) -> str:

@@ -32,13 +32,11 @@ _OTHER_WORDS = {
 def _show_cluster(lab: str, services: Sequence[str], form: str) -> int:
     from trenza.cli.clusters import put_cluster, service_request
 
-    service = services[0] if services else None
-    request = {"verb": "cluster", **(service_request(service) if service else {})}
-    shown = ask(lab, request)
+    shown = ask(lab, {"verb": "cluster", **(service_request(services[0]) if services else {})})
     if form == "json":
         put_json("cluster", shown)
     else:
-        put_cluster(shown, service)
+        put_cluster(shown)
     return 0
 
 

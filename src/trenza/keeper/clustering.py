@@ -31,6 +31,7 @@ from trenza.wire import Message
 if TYPE_CHECKING:
     from trenza.cluster.client import HttpApi
     from trenza.cluster.server.tls import Authority
+    from trenza.keeper.reporter import Reporter
 
 SERVER = "server"
 READY_S = 20.0
@@ -57,6 +58,9 @@ class Clustering:
         self._starting: set[str] = set()
         self._making = threading.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._reporter: Reporter | None = None
+        self._is_new = False
+        """Whether this keeper started the server: what is there is news then."""
 
     @property
     def _cluster(self) -> Cluster | None:
@@ -74,9 +78,21 @@ class Clustering:
             if handle is None or handle.pid is None or what in self._starting or self._is_running(what):
                 continue
             self._starting.add(what)
+            self._is_new |= what == SERVER
             task = self._loop.create_task(self._bring(cluster, what, handle.pid))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        self._report(cluster)
+
+    def _report(self, cluster: Cluster) -> None:
+        """What becomes of its nodes, pods and services goes to the journal from now on."""
+        from trenza.keeper.reporter import Reporter
+
+        if self._reporter is not None and self._reporter.cluster == cluster:
+            return
+        if self._reporter is not None:
+            self._reporter.end()
+        self._reporter = Reporter(cluster, self._api(cluster), self._engine.journal, from_birth=self._is_new)
 
     async def _bring(self, cluster: Cluster, what: str, host_pid: int) -> None:
         """Start something, and watch it when it holds its lock."""
@@ -279,7 +295,9 @@ class Clustering:
         )
 
     async def show(self, connection: Connection, message: Message) -> None:
-        """Nodes, leases, pods and services as the server tells."""
+        """Nodes, leases, pods and services as the server tells; with `service` what is done for that one, in words."""
+        from trenza.cluster.explained import explained
+
         cluster = self._required()
         api = self._api(cluster)
         try:
@@ -290,7 +308,12 @@ class Clustering:
             leases = [{"subnet": one.subnet, "value": one.value} for one in (await api.leases.subnets()).leases]
         finally:
             api.close()
-        connection.send({"result": {**found, "leases": leases, "service": message.get("service")}})
+        if message.get("service"):
+            names = str(message["namespace"]), str(message["service"])
+            words = explained(cluster, found["services"], found["slices"], *names, str(message["language"]))
+            connection.send({"result": {"service": "/".join(names), "words": words}})
+            return
+        connection.send({"result": {**found, "leases": leases}})
 
     def end(self, what: str, number: signal.Signals) -> None:
         """Send a signal to the server or an agent, for whoever breaks things."""

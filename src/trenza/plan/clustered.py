@@ -41,6 +41,11 @@ def without_clustered(observed: State, wanted: State, cluster: Cluster | None) -
     )
 
 
+def is_pod_link(cluster: Cluster | None, node: str, nic: str) -> bool:
+    """Whether an interface of a host leads to one of its pods."""
+    return cluster is not None and nic.startswith(_POD_LINKS) and any(node == member.node for member in cluster.nodes)
+
+
 def _is_theirs(route: Route, networks: tuple[IPv4Network, ...]) -> bool:
     return isinstance(route.to, IPv4Network) and any(route.to.subnet_of(network) for network in networks)
 
