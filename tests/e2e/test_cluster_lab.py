@@ -18,7 +18,7 @@ import pytest
 from conftest import DEADLINE_S, Cli, until
 from lives import keeper, kill, lab_directory, lock_holder
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.side_by_side]
 
 LAB = "kubernetes"
 NODES = ("concepcion", "larrain")

@@ -551,6 +551,7 @@ WORDS: dict[str, str] = {
     "a sysctl's value": "el valor de un sysctl",
     "a lab's name": "el nombre de un laboratorio",
     "a host name": "un nombre de host",
+    "a node's name": "el nombre de un nodo",
     "an interface's name": "el nombre de un interfaz",
     "a name": "un nombre",
     "a user's name": "el nombre de un usuario",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from clusters import Cluster
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.side_by_side]
 
 
 def openssl(directory: Path, *words: str) -> None:

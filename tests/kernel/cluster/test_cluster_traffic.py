@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from clusters import NETWORK, Cluster, until
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.side_by_side]
 
 SERVE = "import http.server,os;\nclass H(http.server.BaseHTTPRequestHandler):\n def do_GET(s):\n  b=(os.uname().nodename+' '+s.client_address[0]).encode();s.send_response(200);s.send_header('Content-Length',str(len(b)));s.end_headers();s.wfile.write(b)\n def log_message(s,*a):pass\nhttp.server.ThreadingHTTPServer(('',8080),H).serve_forever()"  # noqa: E501
 READY = {"readinessProbe": {"httpGet": {"port": 8080}, "periodSeconds": 1}}

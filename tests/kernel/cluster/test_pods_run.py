@@ -11,7 +11,7 @@ from clusters import Cluster, until
 
 from trenza.cluster.node.launch import find
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.side_by_side]
 
 
 def test_a_pod_runs_and_reaches_another_across_the_overlay(cluster: Cluster) -> None:

@@ -17,7 +17,7 @@ from clusters import Cluster, until
 
 from trenza.cluster.server.tls import Authority, write_private
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.side_by_side]
 
 KUBECTL = Path(__file__).parents[3] / ".cache" / "kubectl" / "1.32" / "kubectl"
 WEB = """
