@@ -193,7 +193,7 @@ def test_an_outage_is_put_down_to_the_cluster(cluster: Cluster, cli: Cli) -> Non
     (seen,) = report["probes"]
     assert report["settled"]
     assert [one["layer"] for one in seen["segments"]] == ["cluster"]
-    assert "apache has lost" in seen["segments"][0]["until"]
+    assert "the service default/apache has" in seen["segments"][0]["until"]
     states = [event["state"] for event in report["events"] if event["kind"] == "cluster"]
     assert states == ["NotReady", "endpoints", "Terminating", "Running", "endpoints"]
 
