@@ -41,7 +41,7 @@ def test_a_container_that_ends_is_restarted_and_backs_off(cluster: Cluster) -> N
     )
     until(lambda: cluster.state("crash")["restartCount"] >= 3, "three restarts")
     assert cluster.status("crash")["phase"] == "Running"
-    assert {"Pulled", "Created", "Started", "BackOff"} <= set(cluster.events("crash"))
+    until(lambda: {"Pulled", "Created", "Started", "BackOff"} <= set(cluster.events("crash")), "events")
     said = cluster.exec("crash", "", verb="containerLogs", query={"previous": "true"}, check=False)
     assert said == {"http": 200, "out": "I was here\n"}
 
@@ -130,7 +130,7 @@ def test_probes_make_ready_and_restart(cluster: Cluster) -> None:
     cluster.exec("p", "rm /tmp/alive")
     until(lambda: cluster.state("p")["restartCount"] == 1, "a restart")
     assert cluster.state("p")["lastState"]["terminated"]["exitCode"] == 143
-    assert {"Unhealthy", "Killing"} <= set(cluster.events("p"))
+    until(lambda: {"Unhealthy", "Killing"} <= set(cluster.events("p")), "events")
 
 
 def test_a_pod_that_is_done_is_done(cluster: Cluster) -> None:
@@ -336,3 +336,31 @@ def test_lines_of_a_log_have_their_times(cluster: Cluster) -> None:
     times = [datetime.fromisoformat(line[0][:26] + "+00:00").timestamp() for line in lines]
     assert all(1.0 < later - earlier < 1.6 for earlier, later in pairwise(times)), times
     assert logs(sinceSeconds="2")[-1] == "end" and "1" not in logs(sinceSeconds="2")
+
+
+def test_hooks_greet_and_say_goodbye(cluster: Cluster) -> None:
+    hooks = {
+        "postStart": {"exec": {"command": ["touch", "/greeted"]}},
+        "preStop": {"exec": {"command": ["sh", "-c", "echo bye > /proc/$(pgrep -of sleep)/fd/1; sleep 0.5"]}},
+    }
+    cluster.pod("polite", "larrain", "sleep", "1000", container={"lifecycle": hooks})
+    cluster.pod(
+        "rude", "larrain", "sleep", "1000", container={"lifecycle": {"postStart": {"exec": {"command": ["false"]}}}}
+    )
+    cluster.ready("polite")
+    until(lambda: cluster.exec("polite", "test -e /greeted", check=False)["code"] == 0, "it greets")
+    until(lambda: cluster.state("rude")["restartCount"] >= 1, "it is ended for not greeting")
+    until(lambda: "FailedPostStartHook" in cluster.events("rude"), "it is said")
+    cluster.delete_pod("polite")
+    log = "cat /var/log/pods/default_polite_*/main/0.log"
+    until(lambda: "bye" in cluster.run("larrain", log, check=False), "it says goodbye")
+    until(lambda: cluster.get_pod("polite") is None, "it is gone")
+
+
+def test_a_service_accounts_token_is_in_its_volume(cluster: Cluster) -> None:
+    volume = {"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
+    shown = {"volumeMounts": [{"name": "t", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}]}
+    cluster.pod("t", "larrain", "sleep", "1000", container=shown, volumes=[volume], serviceAccountName="robot")
+    cluster.ready("t")
+    token = cluster.exec("t", "cat /run/secrets/kubernetes.io/serviceaccount/token")["out"]
+    assert token == "token-of-robot"

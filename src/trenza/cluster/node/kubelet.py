@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
-from trenza.cluster.api import CONFIG_MAPS, PODS, SECRETS, SERVICE_ACCOUNTS, Api, ApiError, Object
+from trenza.cluster.api import PODS, Api, ApiError, Object
 from trenza.cluster.node import pods, probing, volumes
 from trenza.cluster.node.containers import (
     Containers,
@@ -29,10 +29,8 @@ from trenza.cluster.node.environment import (
     Command,
     ConfigError,
     Image,
-    Surroundings,
     command_of,
     find_image,
-    references,
 )
 from trenza.cluster.node.events import Events
 from trenza.cluster.node.log_times import LogTimes
@@ -40,6 +38,7 @@ from trenza.cluster.node.pod_status import status_of
 from trenza.cluster.node.pods import Event, Refusal, Run, Seen
 from trenza.cluster.node.probes import probe
 from trenza.cluster.node.record import Record, Records
+from trenza.cluster.node.surroundings import surroundings
 from trenza.cluster.node.terminals import Terminal
 from trenza.cluster.node.times import time_of
 from trenza.errors import KernelError, TrenzaError
@@ -390,6 +389,9 @@ class PodWorker:
         self._set_run(name, run)
         self._attend(name, started.pidfd)
         self._tell("Normal", "Started", f"Started container {name}", name)
+        hook = self._hook(name, "postStart")
+        if hook is not None:
+            self.kubelet.spawn(self._greet(name, hook, attempt))
 
     def _hostname(self) -> str:
         if self._host_network:
@@ -398,7 +400,11 @@ class PodWorker:
 
     async def _prepare(self, container: Object, image: Image) -> tuple[Command, tuple[volumes.Mount, ...]]:
         """What to execute and what to show, its files written. Raises ConfigError, ApiError, OSError."""
-        around = await self._surroundings()
+        host = self.kubelet.host
+        around = await surroundings(
+            self.kubelet.api, self.pod, self.kubelet.services(), host_ip=host.settings.host_ip,
+            pod_ip=self.seen.address, node_name=host.name,
+        )  # fmt: skip
         try:
             made = volumes.volumes(self.pod, around)
         except ConfigError as error:
@@ -410,50 +416,6 @@ class PodWorker:
         for volume in made:
             self.kubelet.containers.make_volume(volume)
         return command, volumes.mounts(self.pod, container, made)
-
-    async def _surroundings(self) -> Surroundings:
-        namespace = self.pod["metadata"]["namespace"]
-        config_maps, secrets = references(self.pod)
-        found: dict[str, dict[str, Object]] = {CONFIG_MAPS: {}, SECRETS: {}}
-        for resource, names in ((CONFIG_MAPS, config_maps), (SECRETS, secrets)):
-            for name in sorted(names):
-                try:
-                    found[resource][name] = await self.kubelet.api.get(resource, namespace, name)
-                except ApiError as error:
-                    if error.status != 404:
-                        raise
-        return Surroundings(
-            self.kubelet.services(), found[CONFIG_MAPS], found[SECRETS], self.kubelet.host.settings.host_ip,
-            self.seen.address, self.kubelet.host.name, await self._tokens(),
-        )  # fmt: skip
-
-    async def _tokens(self) -> Mapping[str, str]:
-        """Tokens of the pod's service account for those volumes that want them."""
-        metadata, spec = self.pod["metadata"], self.pod["spec"]
-        wanted = [
-            source["serviceAccountToken"]
-            for volume in spec.get("volumes", ())
-            for source in (volume.get("projected") or {}).get("sources", ())
-            if "serviceAccountToken" in source
-        ]
-        tokens: dict[str, str] = {}
-        for one in wanted:
-            audience = one.get("audience", "")
-            request: Object = {
-                "apiVersion": "authentication.k8s.io/v1",
-                "kind": "TokenRequest",
-                "metadata": {"namespace": metadata["namespace"], "name": spec.get("serviceAccountName", "default")},
-                "spec": {
-                    "audiences": [audience] if audience else [],
-                    "expirationSeconds": one.get("expirationSeconds", 3600),
-                    "boundObjectRef": {
-                        "kind": "Pod", "apiVersion": "v1", "name": metadata["name"], "uid": metadata["uid"],
-                    },
-                },
-            }  # fmt: skip
-            answer = await self.kubelet.api.create(SERVICE_ACCOUNTS, request, subresource="token")
-            tokens[audience] = answer["status"]["token"]
-        return tokens
 
     def _refuse(self, name: str, reason: str, message: str) -> None:
         refusals = {**self.seen.refusals, name: Refusal(reason, message, time.time())}
@@ -514,13 +476,49 @@ class PodWorker:
         if (name, run.attempt, number) in self._signals:
             return False
         self._signals.add((name, run.attempt, number))
-        if name in self._pidfds and not has_ended(self._pidfds[name]):
-            send_signal(self._pidfds[name], number)
+        hook = self._hook(name, "preStop") if number is signal.SIGTERM else None
+        if hook is not None:
+            self.kubelet.spawn(self._leave(name, hook, run.attempt))
+        else:
+            self._signal(name, number)
         if run.is_running:
             self._set_run(name, replace(run, stopping_since_s=run.stopping_since_s or time.time()))
         if number is signal.SIGKILL:
             self.kubelet.containers.remove([self._node(name, run.attempt)])
         return True
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        if name in self._pidfds and not has_ended(self._pidfds[name]):
+            send_signal(self._pidfds[name], number)
+
+    # ------------------------------------------------------------------ hooks
+    def _hook(self, name: str, kind: str) -> Object | None:
+        hook: Object | None = ((self.container(name) or {}).get("lifecycle") or {}).get(kind)
+        return hook
+
+    async def _run_hook(self, name: str, kind: str, hook: Object, attempt: int) -> bool:
+        """Run a hook of a container, within its grace period."""
+        grace_s = float(self.pod["spec"].get("terminationGracePeriodSeconds", 30))
+        if "sleep" in hook:
+            await asyncio.sleep(min(float(hook["sleep"].get("seconds", 0)), grace_s))
+            return True
+        spec = {**hook, "timeoutSeconds": grace_s}
+        node = self._node(name, attempt)
+        success, said = await probe(spec, self.container(name) or {}, node, self.seen.address, self.kubelet.containers)
+        if not success:
+            self._tell("Warning", f"Failed{kind[0].upper()}{kind[1:]}Hook", f"{kind} hook failed: {said}".strip(), name)
+        return success
+
+    async def _leave(self, name: str, hook: Object, attempt: int) -> None:
+        """A container's own goodbye, and then the signal."""
+        await self._run_hook(name, "preStop", hook, attempt)
+        if self.runs_at(name, attempt):
+            self._signal(name, signal.SIGTERM)
+
+    async def _greet(self, name: str, hook: Object, attempt: int) -> None:
+        """A hook after the start: a container whose hook fails is ended."""
+        if not await self._run_hook(name, "postStart", hook, attempt) and self.runs_at(name, attempt):
+            self._signal(name, signal.SIGKILL)
 
     # ------------------------------------------------------------------ probes
     async def _probe(self, name: str, container: Object, attempt: int) -> None:
