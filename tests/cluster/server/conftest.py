@@ -21,10 +21,16 @@ NETWORKS = Networks(IPv4Network("172.16.0.0/16"), IPv4Network("10.254.0.0/16"))
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
+def etcd_endpoints() -> tuple[str, ...]:
+    """None: the store is embedded. A module that has more to ask overrides it."""
+    return ()
+
+
+@pytest.fixture
+async def server(tmp_path: Path, etcd_endpoints: tuple[str, ...]) -> AsyncIterator[Server]:
     directory = tmp_path / "server"
     tokens = {"reading": User("reader", (READERS, AUTHENTICATED)), "nobody": User("nobody", (AUTHENTICATED,))}
-    settings = ServerSettings(directory, NETWORKS, tokens=tokens, slow_client_s=2)
+    settings = ServerSettings(directory, NETWORKS, tokens=tokens, slow_client_s=2, etcd=etcd_endpoints)
     async with running(settings, lambda registry, _: NodeAgents(registry, None)) as server:
         yield server
 
