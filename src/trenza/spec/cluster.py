@@ -29,7 +29,9 @@ def with_etcd(nodes: Sequence[NodeSpec], cluster: Cluster | None) -> tuple[NodeS
     members = {} if cluster is None else {member.node: member for member in cluster.etcd}
     initial = ",".join(f"{node}=http://{member.address}:{ETCD_PEER_PORT}" for node, member in members.items())
     return tuple(
-        replace(node, services=(*node.services, _etcd(members[node.name], initial))) if node.name in members else node
+        replace(node, services=(*node.services, _etcd(members[node.name], initial)))
+        if node.name in members and not any(isinstance(one, RunService) and one.name == "etcd" for one in node.services)
+        else node
         for node in nodes
     )
 
