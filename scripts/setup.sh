@@ -15,7 +15,8 @@ lack() {
 packages="catatonit:catatonit uidmap:newuidmap iproute2:ip bridge-utils:brctl net-tools:ifconfig tcpdump:tcpdump
 	traceroute:traceroute iputils-ping:ping iputils-arping:arping iputils-tracepath:tracepath procps:ps psmisc:pstree
 	nftables:nft tshark:tshark keepalived:keepalived haproxy:haproxy apache2-bin:apache2 dnsmasq-base:dnsmasq
-	busybox:busybox udhcpc:udhcpc slirp4netns:slirp4netns curl:curl nano:nano"
+	busybox:busybox udhcpc:udhcpc slirp4netns:slirp4netns curl:curl nano:nano
+	etcd-server:etcd etcd-client:etcdctl"
 missing=()
 for pair in $packages; do
 	type -P "${pair#*:}" >/dev/null || missing+=("${pair%:*}")
@@ -50,7 +51,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 	export DEBIAN_FRONTEND=noninteractive
 	# Daemons are for labs: they shall not start on the machine itself, neither now nor when it boots.
 	daemons=()
-	for name in keepalived haproxy; do
+	for name in keepalived haproxy etcd; do
 		type -P "$name" >/dev/null || daemons+=("$name.service")
 	done
 	policy=/usr/sbin/policy-rc.d
@@ -91,6 +92,9 @@ if [ "$(cat .venv/setup-stamp 2>/dev/null)" != "$stamp" ] || ! .venv/bin/python 
 	if [ "$(id -u)" = 0 ]; then chmod -R a+rX .venv; fi
 	echo "$stamp" >.venv/setup-stamp
 fi
+
+# The tests drive real kubectls; without them they say so and everything else works.
+if [ -w . ]; then scripts/kubectl.sh || echo "setup: going on without the kubectls of the tests" >&2; fi
 
 if [ -w src ]; then .venv/bin/python -m compileall -q src; fi
 if [ "$(id -u)" = 0 ]; then # a checkout made under umask 077

@@ -24,6 +24,8 @@ AsUser = Callable[[Sequence[str]], CompletedProcess[str]]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 LANGUAGES = {"yaml", "console", "python", "mermaid", "text"}
+PROGRAMS = f"{ROOT / '.venv/bin'}:{ROOT / '.cache/kubectl/1.20'}"
+"""Where a reader finds `trenza`, and Debian 12's kubectl."""
 RUNNABLE = [page for page in PAGES if any(block.language in ("console", "python") for block in blocks(page))]
 
 
@@ -59,7 +61,7 @@ class Reader:
         prelude = (
             f"cd {self._home} && mkdir -m 700 -p run here && cd here && "
             f"export HOME={self._home} XDG_RUNTIME_DIR={self._home}/run LANG=C.UTF-8 "
-            f"PATH={shlex.quote(str(ROOT / '.venv/bin'))}:$PATH"
+            f"PATH={shlex.quote(PROGRAMS)}:$PATH"
         )
         return self._as_user(["bash", "-c", f"{prelude}\n{text}"])
 

@@ -38,8 +38,13 @@ def lab_directory(cli: Cli, lab: str) -> Path:
 
 def pid_one(cli: Cli, lab: str) -> int | None:
     """The machine's pid of the lab's pid 1: who holds the lock on its lock file."""
+    return lock_holder(lab_directory(cli, lab) / "lock")
+
+
+def lock_holder(path: Path) -> int | None:
+    """The machine's pid of who holds a lock on a file."""
     try:
-        descriptor = os.open(lab_directory(cli, lab) / "lock", os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:

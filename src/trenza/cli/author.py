@@ -127,12 +127,18 @@ def _misread(lab: Lab, lab_file: LabFile) -> Iterator[Problem]:
 
 # ---------------------------------------------------------------- labs, new, schema
 def configure_labs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--directory", metavar="LAB", help="only where a lab lies, and what comes with it", choices=[*shipped_labs()]
+    )
     add_format(parser)
 
 
 def run_labs(arguments: argparse.Namespace) -> int:
     from trenza.spec import read
 
+    if arguments.directory is not None:
+        put(str(shipped_labs()[arguments.directory].parent))
+        return 0
     rows: list[dict[str, Any]] = []
     for name, path in shipped_labs().items():
         lab = read(path.read_bytes(), str(path)).lab

@@ -262,7 +262,7 @@ class Progress:
 
 
 def _report_up(arguments: argparse.Namespace, name: str, result: dict[str, Any], seconds: float) -> int:
-    bad = bool(result["unready"] or result.get("silent_pairs"))
+    bad = bool(result["unready"] or result["unready_cluster"] or result.get("silent_pairs"))
     if arguments.format == "json":
         put_json("up", {**result, "name": name, "seconds": round(seconds, 3)})
         return int(bad)
@@ -272,6 +272,8 @@ def _report_up(arguments: argparse.Namespace, name: str, result: dict[str, Any],
             note(str(problem))
     for one in result["unready"]:
         _say_unready(one)
+    for text in result["unready_cluster"]:
+        note(tr(f"cluster: {text}", f"clúster: {text}"))
     for source, destination in result.get("silent_pairs") or ():
         note(tr(f"no answer: {source} → {destination}", f"sin respuesta: {source} → {destination}"))
     _say_what_was_done(name, result, seconds)

@@ -20,7 +20,7 @@ from trenza.client.session import RemoteError, ask, connect, converse, get_runni
 from trenza.errors import UsageError
 
 Data = dict[str, Any]
-WHAT = ("nodes", "links", "addresses", "routes", "neighbours", "fdb", "stp", "services", "faults")
+WHAT = ("nodes", "links", "addresses", "routes", "neighbours", "fdb", "stp", "services", "faults", "cluster")
 _OTHER_WORDS = {
     "neigh": "neighbours", "neighbors": "neighbours", "arp": "neighbours", "address": "addresses", "addr": "addresses",
     "route": "routes", "link": "links", "mac": "fdb", "macs": "fdb", "node": "nodes",
@@ -29,6 +29,17 @@ _OTHER_WORDS = {
 
 
 # ---------------------------------------------------------------- show
+def _show_cluster(lab: str, services: Sequence[str], form: str) -> int:
+    from trenza.cli.clusters import put_cluster, service_request
+
+    shown = ask(lab, {"verb": "cluster", **(service_request(services[0]) if services else {})})
+    if form == "json":
+        put_json("cluster", shown)
+    else:
+        put_cluster(shown)
+    return 0
+
+
 def configure_show(parser: argparse.ArgumentParser) -> None:
     action = parser.add_argument("words", metavar="WHAT|NODE", nargs="*", help=f"{', '.join(WHAT)}; or nodes by name")
     action.completer = lambda **given: [*WHAT, *complete_nodes(**given)]  # type: ignore[attr-defined]
@@ -46,10 +57,12 @@ def run_show(arguments: argparse.Namespace) -> int:
         elif lab is None and word in labs:
             lab = word
         else:
-            nodes.append(word.partition(".")[0])  # an interface is shown with its node
+            nodes.append(word if what == "cluster" else word.partition(".")[0])  # an interface is shown with its node
     if arguments.config:
         what = "configs"
     lab = get_running(lab)
+    if what == "cluster":
+        return _show_cluster(lab, nodes, arguments.format)
     try:
         shown = ask(lab, {"verb": "show", "what": what, "nodes": nodes})
     except RemoteError as error:

@@ -56,6 +56,7 @@ VERBS = {
     ),
     "heal": Verb("breaking", "mend what was broken", "arregla lo averiado"),
     "forward": Verb("forwarding", "a port of this machine leads into a lab", "un puerto de esta máquina lleva al lab"),
+    "kubeconfig": Verb("clusters", "your own kubectl in a lab's cluster", "su propio kubectl en el clúster"),
     "capture": Verb("look", "frames of a node or interface", "tramas de un nodo o interfaz"),
     "graph": Verb("look", "the lab as a Mermaid diagram", "el laboratorio como diagrama Mermaid"),
     "grade": Verb("grading", "grade a class's archives, each in a sandbox", "califica los archivos de una clase"),

@@ -27,6 +27,7 @@ from trenza.model.measurements import Measurements
 from trenza.model.names import Interface, NicName, NodeName, bare_name
 from trenza.model.state import Loopback, Node, NodeKind, Process, State, Thing, leans_on, nodes_of, provides
 from trenza.plan.clients import with_clients
+from trenza.plan.clustered import without_clustered
 from trenza.plan.diff import diff
 from trenza.plan.explain import explain
 from trenza.plan.kernel import Kernel
@@ -189,6 +190,7 @@ class Engine:
     def _plan(self, mode: Mode, declared: State) -> tuple[Plan, tuple[LeftAlone, ...]]:
         wanted = self._with_faults(declared)
         observed = without_moving(self.kernel.observe(wanted), declared)
+        observed = without_clustered(observed, wanted, self.lab.cluster if self.record is not None else None)
         if mode is not Mode.FULL:
             plan, left_alone = missing(observed, wanted)
             return with_clients(plan, observed), left_alone

@@ -27,7 +27,7 @@ _MOMENT_S = 0.25
 _LATEST = 1000
 """How many samples back one looks; more than two seconds' worth."""
 
-_MOVING = ("stp", "vrrp", "haproxy", "service")
+_MOVING = ("stp", "vrrp", "haproxy", "service", "cluster")
 _TOGETHER_S = 0.25
 """Events of one layer so close to each other are one milestone."""
 
@@ -63,11 +63,13 @@ class Layer(StrEnum):
     ARP = "arp"
     HEALTH = "health-check"
     SERVICE = "service"
+    CLUSTER = "cluster"
     FAULT = "fault"
     UNEXPLAINED = "unexplained"
 
 
-_ABOVE = (Layer.HEALTH, Layer.SERVICE)
+_ABOVE = (Layer.HEALTH, Layer.SERVICE, Layer.CLUSTER)
+_CLUSTER_STATES = ("NotReady", "endpoints", "Ready", "Running")
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +273,8 @@ def milestone_of(event: Event) -> Milestone | None:
             layer = Layer.HEALTH
         case "service" if state == "running":
             layer = Layer.SERVICE
+        case "cluster" if state in _CLUSTER_STATES:
+            layer = Layer.CLUSTER
         case "link" if event.text.endswith("carrier") and not event.text.endswith("no carrier"):
             layer = Layer.LINK
         case "fault" if state == "healed":
@@ -285,7 +289,7 @@ def _matters(milestone: Milestone, probe: Probe, server: str | None) -> bool:
     match milestone.layer:
         case Layer.HEALTH:
             return probe.kind is ProbeKind.HTTP and server in (None, milestone.node)
-        case Layer.SERVICE:
+        case Layer.SERVICE | Layer.CLUSTER:
             return probe.kind is not ProbeKind.PING
         case Layer.ARP:
             return bare_name(milestone.node) == bare_name(probe.source)

@@ -22,6 +22,7 @@ _COLOURS = {
     Layer.ARP: "#7b3fa0",
     Layer.HEALTH: "#0b7a75",
     Layer.SERVICE: "#5f6b1f",
+    Layer.CLUSTER: "#1f6f8b",
     Layer.FAULT: "#a61c3c",
     Layer.UNEXPLAINED: "#666666",
 }

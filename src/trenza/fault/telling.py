@@ -16,6 +16,7 @@ LAYERS: Mapping[Layer, tuple[str, str]] = {
     Layer.ARP: ("ARP", "ARP"),
     Layer.HEALTH: ("health check", "health check"),
     Layer.SERVICE: ("service", "servicio"),
+    Layer.CLUSTER: ("cluster", "clúster"),
     Layer.FAULT: ("the fault itself", "la propia avería"),
     Layer.UNEXPLAINED: ("unexplained", "sin explicar"),
 }
@@ -42,6 +43,7 @@ _NOTES: Mapping[Note, tuple[str, str]] = {
     ),
     Note.TWINS: ("two bridges have one id: nothing is certain", "dos puentes tienen el mismo id: nada es seguro"),
 }
+_TOLD = ("fault", "vrrp", "arp", "haproxy", "service", "stp", "cluster")
 _CAUSES: Mapping[Cause, str] = {
     Cause.STP_DIRECT: "STP",
     Cause.STP_INDIRECT: "STP",
@@ -180,9 +182,7 @@ class _Teller:
         return self.tr("; not what was measured", "; no es lo medido")
 
     def _timeline(self) -> Iterator[str]:
-        told = [
-            event for event in self.report.events if event.kind in ("fault", "vrrp", "arp", "haproxy", "service", "stp")
-        ]
+        told = [event for event in self.report.events if event.kind in _TOLD]
         if told:
             yield self.tr("what was told meanwhile", "lo que se contó entretanto")
         for event in told:

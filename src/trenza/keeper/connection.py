@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from trenza.errors import KeeperError, LabFileError, TrenzaError
+from trenza.linux.descriptors import received
 from trenza.wire import CHUNK_BYTES, MAX_DESCRIPTORS, Decoder, Message, encode
 
 MAX_VISITORS_FRAME_BYTES = 4096
@@ -39,7 +40,7 @@ class Connection:
         try:
             descriptors: list[int] = []
             if self._trusted:
-                data, descriptors, _, _ = socket.recv_fds(self.sock, CHUNK_BYTES, MAX_DESCRIPTORS)
+                data, descriptors = received(self.sock, CHUNK_BYTES, MAX_DESCRIPTORS)
             else:
                 data = self.sock.recv(MAX_VISITORS_FRAME_BYTES)
         except BlockingIOError:

@@ -22,6 +22,7 @@ from trenza.engine.record import Mode
 from trenza.errors import TrenzaError, UsageError
 from trenza.keeper.breaking import Breaking
 from trenza.keeper.checking import Checking
+from trenza.keeper.clustering import Clustering
 from trenza.keeper.commands import Commands
 from trenza.keeper.connection import Connection, problem_as_json
 from trenza.keeper.door import Doors
@@ -101,6 +102,9 @@ class Keeper:
             self.engine, self.nodes, self.measuring, self.supervisor, self._busy, self._attend
         )  # fmt: skip
         self.forwarding = Forwarding(self.engine, self.nodes, self.home)
+        # the path itself: what is started there has descriptors of its own
+        where = Path(os.readlink(directory))
+        self.clustering = Clustering(self.engine, self.nodes, self.home, where, single_id=settings.single_id)
         self.ways_out = WaysOut(self.engine, self.nodes, settings.directory)
         self._changes = self.kernel.watch(neighbours=False)
         self._loop.add_reader(self._changes.fileno(), self._hear)
@@ -130,6 +134,9 @@ class Keeper:
             "check": self.checking.check,
             "ask": self.checking.ask,
             "solve": self._solve,
+            "cluster": self.clustering.show,
+            "kubeconfig": self.clustering.kubeconfig,
+            "api_server": self.clustering.where,
             "forward": self.forwarding.forward,
             "forwards": self.forwarding.forwards,
             "unforward": self.forwarding.unforward,
@@ -184,6 +191,7 @@ class Keeper:
         """Look after what is there now: services at once; doors and changes when whoever asked has the answer."""
         self.supervisor.watch()
         self.ways_out.watch()
+        self._loop.call_soon(self.clustering.attend)
         self.forwarding.attend()
         self._loop.call_soon(self._attend_further)
 
@@ -320,6 +328,8 @@ class Keeper:
             if processes:
                 connection.send({"progress": {"services": ", ".join(each.name for each in processes)}})
             unready = await self.supervisor.unready(processes)
+            self.clustering.attend()
+            unready_cluster = await self.clustering.unready()
         wanted = self.engine.wanted
         for each in unready:
             self.journal.say("service", each.process.node, each.words())
@@ -351,6 +361,7 @@ class Keeper:
             "nat": self.engine.record.nat if kinds.count(NodeKind.UPLINK) else [],
             "converges_s": convergence_s(wanted),
             "unready": [one.as_json() for one in unready],
+            "unready_cluster": unready_cluster,
             "seconds": time.monotonic() - began,
         }
         if message.get("wait") and not unready:

@@ -23,9 +23,11 @@ from trenza.keeper.witness import Witness
 from trenza.linux.inside import SandboxNodes
 from trenza.linux.prober import Prober, Vantage
 from trenza.linux.watch import NetworkWatch
+from trenza.model.cluster import Cluster
 from trenza.model.event import Event
 from trenza.model.names import NodeName
 from trenza.model.state import Address, Bridge, IpAddress, State
+from trenza.plan.clustered import is_pod_link
 from trenza.theory import convergence_s
 from trenza.theory.outage import Fate, Prediction, as_declared, predict_outage
 from trenza.wire import Message
@@ -131,9 +133,16 @@ class Measuring:
         ]
         if isinstance(fault, Pause | Impair):
             predictions = [None] * len(probes)  # a state does not say who is slow, or takes connections and is silent
+        cluster = self._engine.lab.cluster
+        if cluster is not None:  # nor which pods a Service leads to
+            predictions = [
+                None if probe.kind is ProbeKind.HTTP else prediction
+                for probe, prediction in zip(probes, predictions, strict=True)
+            ]
         given = message.get("deadline")
-        deadline_s = duration_s(given) if given else _deadline_s(predictions, observed)
-        unnoticed_s = _unnoticed_s(fault, predictions, observed)
+        replaced_s = _replaced_s(cluster)
+        deadline_s = duration_s(given) if given else _deadline_s(predictions, observed) + 2 * replaced_s
+        unnoticed_s = max(_unnoticed_s(fault, predictions, observed), replaced_s)
         return _Question(probes, vantages, sources, addresses, fault, predictions, deadline_s, unnoticed_s)
 
     def _address(self, probe: Probe, observed: State) -> IpAddress:
@@ -178,7 +187,14 @@ class Measuring:
             self._loop.remove_reader(self._neighbours.fileno())
             self._neighbours.follow({})
             stop_listening()
-        told = tuple(event for event in events if active.since_s - 0.05 <= event.time_s <= end_s)
+        cluster = self._engine.lab.cluster
+        told = tuple(
+            event
+            for event in events
+            if active.since_s - 0.05 <= event.time_s <= end_s
+            # a pod's link comes up with the pod, which is told too
+            and not is_pod_link(cluster, event.node, str(event.fields.get("nic", "")))
+        )
         read = tuple(
             read_outage(watched.probe, watched.samples, told, active.since_s, prediction)
             for watched, prediction in zip(prober.watched(), question.predictions, strict=True)
@@ -274,6 +290,11 @@ def _unnoticed_s(fault: Fault, predictions: Sequence[Prediction | None], observe
             thing.max_age_s + thing.hello_time_s for thing in observed if isinstance(thing, Bridge) and thing.stp
         ]
     return max(bounds, default=0.0)
+
+
+def _replaced_s(cluster: Cluster | None) -> float:
+    """How long a cluster takes to give up a node and begin to replace its pods."""
+    return 0.0 if cluster is None else cluster.grace_s + cluster.eviction_s + 2 * cluster.heartbeat_s
 
 
 def _deadline_s(predictions: Sequence[Prediction | None], observed: State) -> float:

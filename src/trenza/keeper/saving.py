@@ -19,6 +19,7 @@ from trenza.linux.written import written_files
 from trenza.model.names import NodeName, is_uplink
 from trenza.model.plain import plain_state
 from trenza.model.state import File, State
+from trenza.plan.clustered import without_clustered
 from trenza.plan.moving import without_moving
 from trenza.wire import Message
 
@@ -54,9 +55,10 @@ class Saving:
             return name
 
     def _observed(self) -> State:
-        """What is there, without the addresses that virtual routers move."""
-        declared = self._engine.declared
-        return without_moving(self._engine.kernel.observe(self._engine.wanted), declared)
+        """What is there, without the addresses that virtual routers move, and what a cluster's agents made."""
+        wanted = self._engine.wanted
+        observed = without_moving(self._engine.kernel.observe(wanted), self._engine.declared)
+        return without_clustered(observed, wanted, self._engine.lab.cluster)
 
     async def state(self, connection: Connection, message: Message) -> None:
         """The observed state, as plain data; with `change_within_s`, after the next change, or at the latest then."""
@@ -141,7 +143,8 @@ class Saving:
                 if read is not None:
                     contents[thing.node, thing.path] = read[0]
         lab = self._engine.lab
-        export = exported(observed, lab.name, contents, lab.title, message.get("language") or "en")
+        language = message.get("language") or "en"
+        export = exported(observed, lab.name, contents, lab.title, language, lab.cluster)
         connection.send({"result": {"text": export.text, "left_out": list(export.left_out)}})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import select
 import signal
 import struct
@@ -33,6 +34,19 @@ def find_exit_code(pidfd: int) -> int | None:
         return None
     mask, *_, status = _INFO.unpack(buffer)
     return waitstatus_to_exitcode(status) if mask & _WITH_EXIT else None
+
+
+def tells_exit_codes() -> bool:
+    """Whether this kernel tells how a process ended to one who is not its parent."""
+    pid = os.fork()
+    if not pid:
+        os._exit(3)
+    pidfd = os.pidfd_open(pid)
+    try:
+        os.waitpid(pid, 0)
+        return find_exit_code(pidfd) == 3
+    finally:
+        os.close(pidfd)
 
 
 def exit_words(code: int | None) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 from trenza.errors import KernelError
 from trenza.linux import beneath
+from trenza.linux.descriptors import received
 from trenza.linux.nodes import NodeHandle
 from trenza.linux.spawner import MAX_MESSAGE_BYTES, SOCKET
 from trenza.linux.uplinks import Uplinks
@@ -81,7 +82,7 @@ class SpawnerClient:
 
     def receive(self) -> tuple[dict[str, Any], list[int]]:
         """The next message (after `exec`, the exit status when it comes)."""
-        message, received, _, _ = socket.recv_fds(self._socket, MAX_MESSAGE_BYTES, 4)
+        message, descriptors = received(self._socket, MAX_MESSAGE_BYTES, 4)
         if not message:
             raise KernelError("the sandbox's spawner closed the connection")
         answer = json.loads(message)
@@ -91,7 +92,7 @@ class SpawnerClient:
             if isinstance(error, CommandRefused):
                 error.status = answer["status"]
             raise error
-        return answer, received
+        return answer, descriptors
 
 
 class CommandRefused(KernelError):

@@ -143,6 +143,11 @@ def port_options(cost: int | None, priority: int) -> bytes:
     return attribute(18, attribute(4, b"bridge\0") + attribute(5, options))
 
 
+def hairpin() -> bytes:
+    """IFLA_LINKINFO that lets a bridge send a frame back where it came from; the link must be a port already."""
+    return attribute(18, attribute(4, b"bridge\0") + attribute(5, attribute(4, b"\x01")))
+
+
 def set_link(index: int, options: bytes = b"", *, up: bool | None = None) -> bytes:
     """Change a link; `up` None leaves it as it is."""
     flags, mask = (0, 0) if up is None else (IFF_UP if up else 0, IFF_UP)

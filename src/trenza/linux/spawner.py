@@ -7,14 +7,24 @@ shares.
 
 Requests and answers are JSON, one per SEQPACKET message, with descriptors by SCM_RIGHTS:
 
-    {"do": "spawn", "nodes": [{"name", "host", "hostname", "directory"}, …]} → {"pids": {name: pid}} | {"error", "name"}
+    {"do": "spawn", "nodes": [{"name", "host", "hostname", "directory", "join", "mounts"}, …]}
+                                                                            → {"pids": {name: pid}} | {"error", "name"}
     {"do": "stop", "names": [...], "forget": bool}                          → {"stopped": [...]}
-    {"do": "alive"}                                                         → {"nodes": {name: [pid, pid in host]}}
+    {"do": "alive", "owner"}                                                → {"nodes": {name: [pid, pid in host]}}
     {"do": "exec", "node", "argv", "env", "cwd", "user", "tty", "detach"}   → {"pid"} (+ pty) …later {"exit": status}
     {"do": "services"}                                                      → {"services": {node: {service: pid}}}
+    {"do": "service", "node", "service"}                                    → {"pid", "exit"} + its pidfd
 
 `exec` takes the caller's descriptors for stdin, stdout and stderr (one to three); with `service`, a name, it gives a
-pidfd back. A pid is one of the sandbox.
+pidfd back, which `service` gives again, even when the process has ended: how it did is known to whoever asks later.
+What is detached becomes a child of its node's init; with `reap` it stays one of the spawner's, which then knows its
+exit status on kernels that tell it to parents only. A pid is one of the sandbox.
+
+`alive` tells of the nodes that were spawned with the same `owner`; the keeper's have none.
+
+A container may `join` namespaces of nodes that are there, {"net": name, "ipc": name}, in place of its own; `mounts`
+shows it files and directories of its host, [path in the host, path in the container, whether read-only]. So a pod is
+several containers with one network.
 """
 
 from __future__ import annotations
@@ -47,6 +57,7 @@ from trenza.linux.syscalls import (
 
 SOCKET = "\0trenza-init"
 MAX_MESSAGE_BYTES = 400_000
+JOINED = {"net": CLONE_NEWNET, "ipc": CLONE_NEWIPC}
 NODE_NAMESPACES = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP
 ENTERED = (
     ("mnt", CLONE_NEWNS),
@@ -70,6 +81,17 @@ class _Node:
     directory: str
     pid: int
     pidfd: int
+    owner: str | None
+
+
+@dataclass(slots=True)
+class _Service:
+    """A declared process of a node; its pidfd tells how it ended for as long as the node is there."""
+
+    pid: int
+    pidfd: int
+    status: int | None = None
+    """Its exit status, where it was our child and has ended."""
 
 
 @dataclass(slots=True)
@@ -87,9 +109,13 @@ class Spawner:
         self.single_id = single_id
         self.nodes: dict[str, _Node] = {}
         self.clients: dict[int, _Client] = {}
-        self.services: dict[str, dict[str, int]] = {}
+        self.services: dict[str, dict[str, _Service]] = {}
+        self.reaped: dict[int, _Service] = {}
+        """Those that are our own children, by pid."""
         self.wakeup, self.wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.poll = select.poll()
+        self.ends = select.poll()
+        """All nodes' pidfds: which of them have ended."""
 
     # ------------------------------------------------------------------ the loop
     def serve(self, ready: int) -> None:
@@ -124,6 +150,9 @@ class Spawner:
                 return
             if not pid:
                 return
+            service = self.reaped.pop(pid, None)
+            if service is not None:
+                service.status = os.waitstatus_to_exitcode(status)
             for client in list(self.clients.values()):
                 if pid in client.children:
                     client.children.discard(pid)
@@ -167,20 +196,31 @@ class Spawner:
             case "stop":
                 self._answer(client, self._stop(request["names"], forget=request["forget"]))
             case "alive":
-                self._answer(client, {"nodes": {name: self._pids(node) for name, node in self._alive().items()}})
+                owner = request.get("owner")
+                found = {name: node for name, node in self._alive().items() if node.owner == owner}
+                self._answer(client, {"nodes": {name: self._pids(node) for name, node in found.items()}})
             case "exec":
                 self._execute(client, request, descriptors)
             case "services":
-                self._answer(client, {"services": self.services})
+                pids = {node: {name: one.pid for name, one in found.items()} for node, found in self.services.items()}
+                self._answer(client, {"services": pids})
+            case "service":
+                service = self.services.get(request["node"], {}).get(request["service"])
+                if service is None:
+                    raise ProcessLookupError(errno.ESRCH, f"{request['node']} was not asked to run that")
+                self._answer(client, {"pid": service.pid, "exit": service.status}, (service.pidfd,))
             case other:
                 raise ValueError(f"unknown request {other!r}")
 
     # ------------------------------------------------------------------ nodes
     def _alive(self) -> dict[str, _Node]:
-        for name, node in list(self.nodes.items()):
-            if select.select([node.pidfd], [], [], 0)[0]:
-                os.close(node.pidfd)
-                del self.nodes[name]
+        ended = {descriptor for descriptor, _ in self.ends.poll(0)}
+        for name in [name for name, node in self.nodes.items() if node.pidfd in ended] if ended else ():
+            node = self.nodes.pop(name)
+            self.ends.unregister(node.pidfd)
+            os.close(node.pidfd)
+            for service in self.services.pop(name, {}).values():
+                os.close(service.pidfd)
         return self.nodes
 
     @staticmethod
@@ -204,10 +244,11 @@ class Spawner:
                 return {"error": f"node {request['name']} is already there", "name": request["name"], "errno": 17}
             pending.append(request)
         while pending:
-            round_ = [request for request in pending if request["host"] is None or request["host"] in self.nodes]
+            round_ = [request for request in pending if _stands_on(request) <= self.nodes.keys()]
             if not round_:
                 name = pending[0]["name"]
-                return {"error": f"{name}: its host {pending[0]['host']} is not there", "name": name, "errno": 2}
+                missing = ", ".join(sorted(_stands_on(pending[0]) - self.nodes.keys()))
+                return {"error": f"{name}: its host {missing} is not there", "name": name, "errno": 2}
             problem = self._spawn_round(round_, pids)
             if problem is not None:
                 return problem
@@ -235,7 +276,7 @@ class Spawner:
             # The other end closes in each of them when it becomes its init: only then its /proc/PID can be opened.
             os.close(executing)
             executing = -1
-            if not select.select([executed], [], [], _SPAWN_DEADLINE_S)[0]:
+            if not _await_end(executed, _SPAWN_DEADLINE_S):
                 return {"error": "a node's init was not executed in time", "name": requests[0]["name"], "errno": 110}
         finally:
             reports.close()
@@ -261,7 +302,8 @@ class Spawner:
         pid = _CREDENTIALS.unpack(ancillary[0][2])[0]
         pidfd = os.pidfd_open(pid)
         name = request["name"]
-        self.nodes[name] = _Node(name, request["host"], request["directory"], pid, pidfd)
+        self.nodes[name] = _Node(name, request["host"], request["directory"], pid, pidfd, request.get("owner"))
+        self.ends.register(pidfd, select.POLLIN)
         pids[name] = pid
         return None
 
@@ -282,8 +324,12 @@ class Spawner:
         try:
             _hide(report.fileno(), executing)
             _enter_pid_namespace_of(self.nodes[host].pid)
-            if not os.fork() and not syscalls.clone(NODE_NAMESPACES):
-                self._become_node(request, number, report, executing)
+            joined = {kind: self.nodes[name].pid for kind, name in request.get("join", {}).items()}
+            if not os.fork():
+                for kind, pid in joined.items():
+                    _enter(pid, kind, JOINED[kind])
+                if not syscalls.clone(NODE_NAMESPACES & ~sum(JOINED[kind] for kind in joined)):
+                    self._become_node(request, number, report, executing)
             status = 0
         except OSError as error:
             report.send(json.dumps({"number": number, "error": f"{error}", "errno": error.errno}).encode())
@@ -299,9 +345,11 @@ class Spawner:
             os.setsid()
             socket.sethostname(request["hostname"])
             directory = f"{template.NODES}/{request['directory']}"
-            template.build_node_root(directory, hostname=request["hostname"])
-            with open("/proc/sys/net/ipv4/ping_group_range", "w") as file:
-                file.write("0 0" if self.single_id else "0 65534")
+            mounts = self._trees(request) if request.get("mounts") else ()
+            template.build_node_root(directory, hostname=request["hostname"], mounts=mounts)
+            if "net" not in request.get("join", {}):
+                with open("/proc/sys/net/ipv4/ping_group_range", "w") as file:
+                    file.write("0 0" if self.single_id else "0 65534")
             report.send(b'{"number": %d}' % number)
             null = os.open("/dev/null", os.O_RDWR)
             for descriptor in (0, 1, 2):
@@ -313,6 +361,15 @@ class Spawner:
         finally:
             os._exit(1)
 
+    def _trees(self, request: dict[str, Any]) -> list[tuple[int, str, bool]]:
+        """What a container shows of its host, as detached mounts: they are named in the host's own mount namespace."""
+        own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        _enter(self.nodes[request["host"]].pid, "mnt", CLONE_NEWNS)
+        trees = [(syscalls.open_tree(source), target, read_only) for source, target, read_only in request["mounts"]]
+        syscalls.setns(own, CLONE_NEWNS)
+        os.close(own)
+        return trees
+
     def _stop(self, names: list[str], *, forget: bool) -> dict[str, Any]:
         """Kill the inits; the kernel ends everything in their pid namespaces, containers included."""
         alive = self._alive()
@@ -320,7 +377,7 @@ class Spawner:
         for name in doomed:
             signal.pidfd_send_signal(alive[name].pidfd, signal.SIGKILL)
         for name in doomed:
-            select.select([alive[name].pidfd], [], [], 10)
+            _await_end(alive[name].pidfd, 10)
         if forget:
             for name in names:
                 directory = name.replace("/", "+")
@@ -362,6 +419,7 @@ class Spawner:
     def _report_command(self, client: _Client, request: dict[str, Any], message: bytes, ancillary: list[Any]) -> None:
         report = json.loads(message) if message else {"error": "the command ended before it began", "errno": 0}
         pty: tuple[int, ...] = ()
+        pidfds: tuple[int, ...] = ()
         pid = 0
         for _level, kind, data in ancillary:
             if kind == socket.SCM_RIGHTS:
@@ -375,9 +433,14 @@ class Spawner:
             client.children.add(pid)
         elif "service" in request:
             # for a keeper whose predecessor died before it heard the pid
-            self.services.setdefault(request["node"], {})[request["service"]] = pid
-            pty = (os.pidfd_open(pid),)
-        self._answer(client, {"pid": pid}, pty)
+            services = self.services.setdefault(request["node"], {})
+            if request["service"] in services:
+                os.close(services[request["service"]].pidfd)
+            services[request["service"]] = _Service(pid, os.pidfd_open(pid))
+            pidfds = (services[request["service"]].pidfd,)
+            if request.get("reap"):
+                self.reaped[pid] = services[request["service"]]
+        self._answer(client, {"pid": pid}, (*pty, *pidfds))
         for descriptor in pty:
             os.close(descriptor)
 
@@ -419,7 +482,7 @@ class Spawner:
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
             for descriptor, kind in namespaces:
                 syscalls.setns(descriptor, kind)
-            if request.get("detach") and os.fork():
+            if request.get("detach") and not request.get("reap") and os.fork():
                 os._exit(0)  # what stays is adopted by the node's init
             uid, gid, home, shell = _account(request.get("user") or "root")
             pty: list[int] = []
@@ -484,11 +547,27 @@ def _hide(*kept: int) -> None:
     os.closerange(start, 65536)
 
 
+def _await_end(descriptor: int, deadline_s: float) -> bool:
+    """Whether a pidfd or a pipe has come to its end before the deadline."""
+    poll = select.poll()  # which, other than select, takes any descriptor
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(deadline_s * 1000))
+
+
+def _stands_on(request: dict[str, Any]) -> set[str]:
+    """The nodes that must be there before this one: its host, and those whose namespaces it joins."""
+    return {*request.get("join", {}).values(), *([] if request["host"] is None else [request["host"]])}
+
+
 def _enter_pid_namespace_of(pid: int) -> None:
     """Children that this process makes from now on live in the pid namespace of `pid`."""
-    descriptor = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    _enter(pid, "pid", CLONE_NEWPID)
+
+
+def _enter(pid: int, name: str, kind: int) -> None:
+    descriptor = os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        syscalls.setns(descriptor, CLONE_NEWPID)
+        syscalls.setns(descriptor, kind)
     finally:
         os.close(descriptor)
 

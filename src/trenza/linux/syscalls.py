@@ -34,6 +34,14 @@ PR_SET_SECCOMP: Final = 22
 PR_CAPBSET_DROP: Final = 24
 PR_SET_NO_NEW_PRIVS: Final = 38
 
+_AT_FDCWD: Final = -100
+_AT_EMPTY_PATH: Final = 0x1000
+_AT_RECURSIVE: Final = 0x8000
+_OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
+_OPEN_TREE_CLONE: Final = 1
+_MOVE_MOUNT_F_EMPTY_PATH, _MOVE_MOUNT_T_EMPTY_PATH = 0x04, 0x40
+_MOUNT_ATTR_RDONLY: Final = 1
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE: Final = {"x86_64": 56, "aarch64": 220}
 _SIGCHLD: Final = 17
@@ -80,6 +88,30 @@ def bind(source: str, target: str, flags: int = 0, *, recursive: bool = False) -
     mount(source, target, None, MS_BIND | (MS_REC if recursive else 0))
     if flags:
         mount(None, target, None, MS_BIND | MS_REMOUNT | flags)
+
+
+def open_tree(path: str) -> int:
+    """A detached copy of the mounts at and below `path`, to be attached by `move_mount`, in another namespace too."""
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE
+    number = ctypes.c_long(_OPEN_TREE)
+    result = _libc.syscall(number, ctypes.c_int(_AT_FDCWD), os.fsencode(path), ctypes.c_uint(flags))
+    return _checked(result, f"open_tree {path}")
+
+
+def make_tree_read_only(tree: int) -> None:
+    """mount_setattr(2) on a detached tree and all that is mounted in it."""
+    attributes = struct.pack("QQQQ", _MOUNT_ATTR_RDONLY, 0, 0, 0)
+    flags = ctypes.c_uint(_AT_EMPTY_PATH | _AT_RECURSIVE)
+    size = ctypes.c_size_t(len(attributes))
+    result = _libc.syscall(ctypes.c_long(_MOUNT_SETATTR), ctypes.c_int(tree), b"", flags, attributes, size)
+    _checked(result, "mount_setattr")
+
+
+def move_mount(tree: int, target: int) -> None:
+    """Attach a detached tree at what the descriptor `target` has open."""
+    flags = ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH)
+    number = ctypes.c_long(_MOVE_MOUNT)
+    _checked(_libc.syscall(number, ctypes.c_int(tree), b"", ctypes.c_int(target), b"", flags), "move_mount")
 
 
 def pivot_into(root: str) -> None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from trenza.linux import syscalls
+from trenza.linux import beneath, syscalls
 from trenza.linux.syscalls import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, bind, mount
 
 COPIED_FROM_ETC: Final = (
@@ -179,7 +180,11 @@ def _bind_device(source: str, target: str) -> None:
     bind(source, target)
 
 
-def build_node_root(directory: str, *, hostname: str) -> None:
+Mounts = Sequence[tuple[int, str, bool]]
+"""Detached mounts (`syscalls.open_tree`), the path at which a node shows each, and whether it may only be read."""
+
+
+def build_node_root(directory: str, *, hostname: str, mounts: Mounts = ()) -> None:
     """Make the root of a node and enter it. Called in the node's fresh namespaces, as the nodes' root.
 
     `directory` (below `NODES`) keeps what the node wrote; it outlives a stop and a start.
@@ -203,4 +208,24 @@ def build_node_root(directory: str, *, hostname: str) -> None:
     for name in ("lock", "shm"):
         os.mkdir(f"{root}/run/{name}")
         os.chmod(f"{root}/run/{name}", 0o1777)
+    if mounts:
+        _attach(root, mounts)
     syscalls.pivot_into(root)
+
+
+def _attach(root: str, mounts: Mounts) -> None:
+    """Attach mounts below `root`, whose symbolic links are followed as its own processes will follow them."""
+    descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    for tree, path, read_only in mounts:
+        if stat.S_ISDIR(os.fstat(tree).st_mode):
+            beneath.make_directories(descriptor, path)
+        else:
+            beneath.make_directories(descriptor, os.path.dirname(path))
+            os.close(beneath.open_in_root(descriptor, path, os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK, 0o644))
+        if read_only:
+            syscalls.make_tree_read_only(tree)
+        target = beneath.open_in_root(descriptor, path, os.O_PATH)
+        syscalls.move_mount(tree, target)
+        os.close(target)
+        os.close(tree)
+    os.close(descriptor)

@@ -29,6 +29,7 @@ import sys
 from typing import Any, Final
 
 from trenza.linux import syscalls
+from trenza.linux.descriptors import received
 
 RELAY: Final = "relay"
 PORT: Final = "slirp"
@@ -169,7 +170,7 @@ class Holder:
     def _hear(self, client: socket.socket) -> None:
         descriptors: list[int] = []
         try:
-            message, descriptors, _, _ = socket.recv_fds(client, _MESSAGE_BYTES, 2, socket.MSG_CMSG_CLOEXEC)
+            message, descriptors = received(client, _MESSAGE_BYTES, 2)
         except OSError:
             message = b""
         if not message:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trenza.model.checks import Check, Text
+from trenza.model.cluster import Cluster
 from trenza.model.names import Interface, Mac, NicName, NodeName
 from trenza.model.services import Service
 from trenza.model.state import IpAddress, IpInterface, IpNetwork, MacvlanMode, NodeKind, RouteType
@@ -225,5 +226,6 @@ class Lab:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     seeded: Mapping[str, tuple[str | range, ...]] = field(default_factory=dict)
     """Parameters whose value is each student's own: what it is chosen from, words and ranges of whole numbers."""
+    cluster: Cluster | None = None
     equivalent: Mapping[str, str] = field(default_factory=dict)
     """Wrong-looking changes of the solution that are right, by name or pattern, with the reason (`check.mutants`)."""

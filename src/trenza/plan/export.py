@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from trenza.errors import LabFileError
+from trenza.model.cluster import Cluster
 from trenza.model.names import Interface, Mac, NicName, NodeName, bare_name, derived_mac, port_name
 from trenza.model.state import (
     DEFAULT_MTU_BYTES,
@@ -77,10 +78,13 @@ def exported(
     contents: Mapping[tuple[str, str], bytes],
     title: Mapping[str, str] = MappingProxyType({}),
     language: str = "en",
+    cluster: Cluster | None = None,
 ) -> Export:
     """The lab file named `lab` that makes a state. `contents` has the bytes of its files by node and path."""
     seen = State.of(thing for thing in state if not _is_uplinks(thing, state))
     data = _Writer(seen, lab, contents).lab(state)
+    if cluster is not None:
+        data = {**data, "cluster": _cluster(cluster)}
     head = {"lab": lab, **({"title": dict(title)} if title else {})}
     text = "".join(_lines({**head, **data}, ""))
     try:
@@ -93,6 +97,21 @@ def exported(
     if comment:
         comment = f"# Not in this file, since no lab file can say it (- missing here, ~ other here):\n{comment}"
     return Export(comment + text, left_out)
+
+
+def _cluster(cluster: Cluster) -> dict[str, Any]:
+    return {
+        "master": cluster.master.node,
+        "nodes": [member.node for member in cluster.nodes],
+        "pods": str(cluster.pods),
+        "services": str(cluster.services),
+        "overlay": cluster.overlay,
+        "store": "etcd" if cluster.etcd else "embedded",
+        **({"etcd": [member.node for member in cluster.etcd]} if cluster.etcd else {}),
+        "heartbeat": cluster.heartbeat_s,
+        "grace": cluster.grace_s,
+        "eviction": cluster.eviction_s,
+    }
 
 
 def differences(found: State, expected: State) -> tuple[Operation, ...]:

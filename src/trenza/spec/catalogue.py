@@ -281,6 +281,21 @@ CODES: dict[str, Code] = {
         "Write the same quote where the value ends.",
     ),
     # services
+    "E064": Code(
+        "{name} has no IPv4 address by which the cluster reaches it",
+        "{name} no tiene una dirección IPv4 por la que el clúster lo alcance",
+        "Give one of its NICs an address.",
+    ),
+    "E065": Code(
+        "the cluster's {name} need an IPv4 network larger than a /24",
+        "{name} del clúster necesita una red IPv4 mayor que una /24",
+        "Write one such as 172.16.0.0/16.",
+    ),
+    "E066": Code(
+        "the network {one} overlaps {other}",
+        "la red {one} se solapa con {other}",
+        "Pods, services and the lab's own networks lie apart.",
+    ),
     "E063": Code(
         "{path} is written by the service {service}",
         "{path} lo escribe el servicio {service}",
@@ -536,6 +551,7 @@ WORDS: dict[str, str] = {
     "a sysctl's value": "el valor de un sysctl",
     "a lab's name": "el nombre de un laboratorio",
     "a host name": "un nombre de host",
+    "a node's name": "el nombre de un nodo",
     "an interface's name": "el nombre de un interfaz",
     "a name": "un nombre",
     "a user's name": "el nombre de un usuario",
@@ -577,6 +593,8 @@ WORDS: dict[str, str] = {
     "lab": "laboratorio",
     "host": "host",
     "container": "contenedor",
+    "cluster": "clúster",
+    "hosts": "hosts",
     "route": "ruta",
     "file": "fichero",
     "service": "servicio",

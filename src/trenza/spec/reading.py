@@ -16,6 +16,7 @@ from trenza.model.lab import Checkpoint, Lab, Variant
 from trenza.spec.build import nodes_of
 from trenza.spec.check_format import CHECK
 from trenza.spec.checks import Asking
+from trenza.spec.cluster import cluster_of, with_etcd
 from trenza.spec.decode import Decoded, Decoder
 from trenza.spec.drafts import drafts_of
 from trenza.spec.format import ADDS, HIDDEN, LAB
@@ -145,10 +146,13 @@ class _Reader:
         wiring = wiring_of(drafts, self.report)
         nodes = nodes_of(drafts, wiring, self.report)
         self.asking = Asking(drafts, wiring.cables, self.report)
+        cluster = cluster_of(top.record("cluster"), drafts, nodes, self.report)
+        nodes = with_etcd(nodes, cluster)
         lab = Lab(
             name=top.text("lab") or "",
             title=_title(top),
             nodes=nodes,
+            cluster=cluster,
             cables=wiring.cables,
             checkpoints=self._checkpoints(top, self.asking, known),
             variants=tuple(Variant(name, _title(variant)) for name, variant in top.table("variants").items()),

@@ -139,6 +139,16 @@ def test_one_request_in_three_is_lost_until_the_checks_notice() -> None:
     assert [segment.layer for segment in found.segments] == [Layer.HEALTH]
 
 
+def test_one_request_in_three_is_lost_until_the_cluster_withdraws_the_endpoint() -> None:
+    lost = event(5.99, "cluster", "playancha", "the service default/web has lost 172.16.88.2", state="endpoints")
+    ending = event(5.995, "cluster", "larrain", "the pod default/web is to end", state="Terminating")
+    found = read_outage(HTTP, thirds(), [lost, ending], FAULT_S)
+    (segment,) = found.segments
+    assert segment.layer is Layer.CLUSTER
+    assert segment.milestone is not None
+    assert segment.milestone.text == lost.text
+
+
 def test_one_that_does_not_come_back_has_no_length() -> None:
     found = read_outage(PING, samples(PING, -1, 5, [(0, 9)]), [MASTER], FAULT_S)
     assert (found.seconds, found.first_good_s, found.segments) == (None, None, ())

@@ -94,6 +94,8 @@ def test_until_counts_checkpoints_by_name_and_by_number() -> None:
 @pytest.mark.parametrize("choices", [Choices(), Choices(start=True), Choices(until="1")], ids=str)
 @pytest.mark.parametrize("name", labs.SHIPPED)
 def test_shipped_labs_have_nothing_to_be_said_about(name: str, choices: Choices) -> None:
+    if choices.until is not None and not read(labs.SHIPPED[name], name).lab.checkpoints:
+        return  # nothing to stop at
     result = read(labs.SHIPPED[name], name, choices)
     assert result.problems == ()
     assert result.lab.name == name

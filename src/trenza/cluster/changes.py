@@ -1,0 +1,107 @@
+"""What became of a cluster's nodes, pods and services from one moment to the next: a sentence for each change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trenza.cluster.api import Object
+
+_POD_WORDS = {
+    "Running": "runs", "Terminating": "is to end", "Deleted": "is gone", "Succeeded": "has done its work",
+    "Failed": "has failed",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A change: the host that it happened to ("" for none), a sentence, and what programs read.
+
+    Every change has a `state`: a node's Ready, NotReady, Removed; a pod's phase, Terminating, Deleted; of a service's
+    endpoints `endpoints`.
+    """
+
+    node: str
+    text: str
+    fields: Mapping[str, Any]
+
+
+def node_changes(before: Object | None, now: Object | None) -> Iterator[Told]:
+    """Whether the cluster counts on a node."""
+    was, state = _node_state(before), _node_state(now)
+    if was == state:
+        return
+    name = _name(now or before)
+    if now is None:
+        yield Told(name, f"{name} is no node of the cluster any more", {"state": "Removed"})
+    elif state == "Ready":
+        yield Told(name, f"{name} is Ready", {"state": state})
+    elif before is not None:  # a new node is not Ready yet, which is no news
+        why = _ready_condition(now).get("message", "")
+        yield Told(name, f"{name} is NotReady" + (f": {why}" if why else ""), {"state": state})
+
+
+def pod_changes(before: Object | None, now: Object | None) -> Iterator[Told]:
+    """How far a pod is in its life."""
+    was, state = _pod_state(before), _pod_state(now)
+    if was == state or state == "Pending":
+        return
+    pod = now or before
+    assert pod is not None
+    name, node = _full_name(pod), str(pod.get("spec", {}).get("nodeName", ""))
+    address = pod.get("status", {}).get("podIP")
+    at = f" at {address}" if state == "Running" and address else ""
+    words = _POD_WORDS.get(state, f"is {state}")
+    yield Told(node, f"the pod {name} {words}{at}", {"state": state, "pod": name})
+
+
+def endpoint_changes(before: Object | None, now: Object | None) -> Iterator[Told]:
+    """Which addresses a service has got and lost, by one of its slices."""
+    was, ready = _ready_addresses(before), _ready_addresses(now)
+    if was == ready:
+        return
+    metadata = (now or before or {})["metadata"]
+    service = f"{metadata['namespace']}/{metadata.get('labels', {}).get('kubernetes.io/service-name', '')}"
+    gained, lost = sorted(ready - was), sorted(was - ready)
+    words = [f"has got {', '.join(gained)}"] if gained else []
+    words += [f"has lost {', '.join(lost)}"] if lost else []
+    fields = {"state": "endpoints", "service": service, "gained": gained, "lost": lost}
+    yield Told("", f"the service {service} {' and '.join(words)}", fields)
+
+
+def _name(thing: Object | None) -> str:
+    return "" if thing is None else str(thing["metadata"]["name"])
+
+
+def _full_name(thing: Object) -> str:
+    return f"{thing['metadata']['namespace']}/{thing['metadata']['name']}"
+
+
+def _ready_condition(node: Object) -> Object:
+    conditions = node.get("status", {}).get("conditions") or ()
+    return next((one for one in conditions if one["type"] == "Ready"), {})
+
+
+def _node_state(node: Object | None) -> str | None:
+    if node is None:
+        return None
+    return "Ready" if _ready_condition(node).get("status") == "True" else "NotReady"
+
+
+def _pod_state(pod: Object | None) -> str:
+    if pod is None:
+        return "Deleted"
+    if "deletionTimestamp" in pod["metadata"]:
+        return "Terminating"
+    return str(pod.get("status", {}).get("phase", "Pending"))
+
+
+def _ready_addresses(endpoint_slice: Object | None) -> frozenset[str]:
+    endpoints = () if endpoint_slice is None else endpoint_slice.get("endpoints") or ()
+    return frozenset(
+        address
+        for one in endpoints
+        if (one.get("conditions") or {}).get("ready") in (None, True)
+        for address in one["addresses"]
+    )

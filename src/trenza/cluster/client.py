@@ -1,0 +1,299 @@
+"""The API server over HTTP or HTTPS: `trenza.cluster.api.Api` on asyncio's streams and h11.
+
+Connections are kept and used again; each watch has one of its own, with keep-alives, so that a peer that vanished
+behind a cut cable is noticed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+import h11
+
+from trenza.cluster.api import ApiError, Listed, Object, SubnetLease, Subnets, WatchEvent, collection_path
+
+_READ_BYTES: Final = 1 << 16
+_MAX_IDLE: Final = 8
+_KEEPALIVES: Final = (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3))
+SUBNETS: Final = "/coreos.com/network/subnets"
+NETWORK_CONFIG: Final = "/coreos.com/network/config"
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Connect = Callable[[], Awaitable[Streams]]
+
+
+def client_context(ca: str, certificate: str, key: str) -> ssl.SSLContext:
+    """TLS as a client of the cluster's CA, showing a certificate; all three are paths of PEM files."""
+    context = ssl.create_default_context(cafile=ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+class _Connection:
+    """One connection: a request at a time."""
+
+    def __init__(self, streams: Streams) -> None:
+        self.reader, self.writer = streams
+        self.state = h11.Connection(h11.CLIENT)
+        self.used = False
+
+    async def send(self, method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> h11.Response:
+        request = h11.Request(method=method, target=target, headers=headers)
+        data = self.state.send(request) or b""
+        if body:
+            data += self.state.send(h11.Data(data=body)) or b""
+        data += self.state.send(h11.EndOfMessage()) or b""
+        self.writer.write(data)
+        await self.writer.drain()
+        while True:
+            event = await self.event()
+            if isinstance(event, h11.Response):
+                return event
+            if not isinstance(event, h11.InformationalResponse):
+                raise ConnectionError("the server closed the connection")
+
+    async def event(self) -> Any:
+        while True:
+            event = self.state.next_event()
+            if event is not h11.NEED_DATA:
+                return event
+            self.state.receive_data(await self.reader.read(_READ_BYTES))
+
+    async def body(self) -> AsyncIterator[bytes]:
+        while True:
+            event = await self.event()
+            if isinstance(event, h11.Data):
+                yield bytes(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                return
+            else:
+                raise ConnectionError("the server closed the connection")
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class HttpApi:
+    """Implements `Api`. `connect` replaces the connection to the URL's host (by a unix socket, say). `close` it."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        tls: ssl.SSLContext | None = None,
+        token: str | None = None,
+        connect: Connect | None = None,
+        timeout_s: float = 10.0,
+    ) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "localhost", parts.port or (443 if parts.scheme == "https" else 80)
+        self._tls = tls
+        self._token = token
+        self._connect = connect or self._dial
+        self._timeout_s = timeout_s
+        self._idle: list[_Connection] = []
+        self.leases = HttpLeases(self)
+
+    def close(self) -> None:
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+
+    async def _dial(self) -> Streams:
+        name = self._host if self._tls is not None else None
+        streams = await asyncio.open_connection(self._host, self._port, ssl=self._tls, server_hostname=name)
+        sock = streams[1].get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in _KEEPALIVES:
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+        return streams
+
+    # ------------------------------------------------------------------ requests
+    def _headers(self, body: bytes, content_type: str) -> list[tuple[str, str]]:
+        headers = [("Host", f"{self._host}:{self._port}"), ("Accept", "application/json"), ("User-Agent", "trenza")]
+        if self._token is not None:
+            headers.append(("Authorization", f"Bearer {self._token}"))
+        if body:
+            headers += [("Content-Type", content_type), ("Content-Length", str(len(body)))]
+        return headers
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        """The JSON that the server answers. Raises ApiError."""
+        data = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
+        target = f"{path}?{urlencode(query)}" if query else path
+        while True:
+            connection: _Connection | None = None
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    connection = self._idle.pop() if self._idle else _Connection(await self._connect())
+                    response = await connection.send(method, target, self._headers(data, content_type), data)
+                    answer = b"".join([part async for part in connection.body()])
+                break
+            except (OSError, h11.ProtocolError, EOFError, TimeoutError) as error:
+                if connection is not None:
+                    connection.close()
+                    if connection.used and not isinstance(error, TimeoutError):
+                        continue  # it had been closed while it was idle; each turn has one idle connection less
+                raise ApiError(f"{method} {path}: the API server does not answer ({error or 'too late'})") from error
+            except BaseException:
+                if connection is not None:
+                    connection.close()
+                raise
+        self._give_back(connection)
+        return _read(method, path, response.status_code, answer)
+
+    def _give_back(self, connection: _Connection) -> None:
+        if connection.state.our_state is h11.DONE and connection.state.their_state is h11.DONE:
+            connection.state.start_next_cycle()
+            connection.used = True
+            if len(self._idle) < _MAX_IDLE:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    @asynccontextmanager
+    async def stream(self, path: str, query: Mapping[str, str]) -> AsyncIterator[AsyncIterator[Object]]:
+        """The JSON lines that a GET answers with, as they come; it ends when the server ends it."""
+        connection: _Connection | None = None
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                connection = _Connection(await self._connect())
+                response = await connection.send("GET", f"{path}?{urlencode(query)}", self._headers(b"", ""), b"")
+                if response.status_code != 200:
+                    answer = b"".join([part async for part in connection.body()])
+                    _read("GET", path, response.status_code, answer)
+            yield _lines(path, connection)
+        except (OSError, h11.ProtocolError, EOFError, TimeoutError) as error:
+            raise ApiError(f"GET {path}: the API server does not answer ({error or 'too late'})") from error
+        finally:
+            if connection is not None:
+                connection.close()
+
+    # ------------------------------------------------------------------ Api
+    async def get(self, resource: str, namespace: str, name: str) -> Object:
+        return await self.request("GET", f"{collection_path(resource, namespace)}/{quote(name)}")
+
+    async def list(self, resource: str, namespace: str = "", *, field_selector: str = "") -> Listed:
+        query = {"fieldSelector": field_selector} if field_selector else {}
+        answer = await self.request("GET", collection_path(resource, namespace), query=query)
+        return Listed(tuple(answer.get("items") or ()), str(answer["metadata"]["resourceVersion"]))
+
+    async def watch(
+        self, resource: str, namespace: str = "", *, resource_version: str, field_selector: str = ""
+    ) -> AsyncIterator[WatchEvent]:
+        query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": resource_version}
+        if field_selector:
+            query["fieldSelector"] = field_selector
+        path = collection_path(resource, namespace)
+        async with self.stream(path, query) as lines:
+            async for line in lines:
+                if line["type"] == "ERROR":
+                    raise _refusal("GET", path, line["object"].get("code", 500), line["object"])
+                yield WatchEvent(line["type"], line["object"])
+
+    async def create(self, resource: str, thing: Object, *, subresource: str = "") -> Object:
+        metadata = thing["metadata"]
+        path = collection_path(resource, metadata.get("namespace", ""))
+        if subresource:
+            path += f"/{quote(metadata['name'])}/{subresource}"
+        return await self.request("POST", path, body=thing)
+
+    async def update(self, resource: str, thing: Object) -> Object:
+        return await self.request("PUT", _path_of(resource, thing), body=thing)
+
+    async def update_status(self, resource: str, thing: Object) -> Object:
+        return await self.request("PUT", f"{_path_of(resource, thing)}/status", body=thing)
+
+    async def patch(
+        self, resource: str, namespace: str, name: str, patch: Mapping[str, Any], *, subresource: str = ""
+    ) -> Object:
+        path = f"{collection_path(resource, namespace)}/{quote(name)}" + (f"/{subresource}" if subresource else "")
+        return await self.request("PATCH", path, body=dict(patch), content_type="application/merge-patch+json")
+
+    async def delete(
+        self, resource: str, namespace: str, name: str, *, uid: str = "", grace_s: int | None = None
+    ) -> None:
+        options: Object = {"kind": "DeleteOptions", "apiVersion": "v1"}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        if grace_s is not None:
+            options["gracePeriodSeconds"] = grace_s
+        await self.request("DELETE", f"{collection_path(resource, namespace)}/{quote(name)}", body=options)
+
+
+class HttpLeases:
+    """Implements `Leases`, below the very paths of flannel's keys:
+
+    GET /coreos.com/network/config                       the value
+    GET /coreos.com/network/subnets                      {"revision": 7, "leases": [{"subnet": …, "value": …}, …]}
+    PUT /coreos.com/network/subnets/SUBNET?ttl=S&create=true   the value as the body; 409 if create and it is there
+    GET /coreos.com/network/subnets?watch=true&revision=7      JSON lines {"subnet", "value": … or null}; 410
+    """
+
+    def __init__(self, api: HttpApi) -> None:
+        self._api = api
+
+    async def config(self) -> Object:
+        return await self._api.request("GET", NETWORK_CONFIG)
+
+    async def subnets(self) -> Subnets:
+        answer = await self._api.request("GET", SUBNETS)
+        leases = tuple(SubnetLease(one["subnet"], one["value"]) for one in answer["leases"])
+        return Subnets(leases, int(answer["revision"]))
+
+    async def put(self, subnet: str, value: Object, *, ttl_s: float, create: bool) -> None:
+        query = {"ttl": f"{ttl_s:.0f}", **({"create": "true"} if create else {})}
+        await self._api.request("PUT", f"{SUBNETS}/{quote(subnet)}", query=query, body=value)
+
+    async def watch(self, revision: int) -> AsyncIterator[SubnetLease]:
+        async with self._api.stream(SUBNETS, {"watch": "true", "revision": str(revision)}) as lines:
+            async for line in lines:
+                yield SubnetLease(line["subnet"], line["value"])
+
+
+def _path_of(resource: str, thing: Object) -> str:
+    metadata = thing["metadata"]
+    return f"{collection_path(resource, metadata.get('namespace', ''))}/{quote(metadata['name'])}"
+
+
+async def _lines(path: str, connection: _Connection) -> AsyncIterator[Object]:
+    rest = b""
+    async for part in connection.body():
+        *lines, rest = (rest + part).split(b"\n")
+        for line in lines:
+            if line.strip():
+                yield json.loads(line)
+
+
+def _read(method: str, path: str, status: int, answer: bytes) -> Object:
+    try:
+        value = json.loads(answer) if answer else {}
+    except ValueError:
+        value = {"message": answer[:200].decode(errors="replace")}
+    if not isinstance(value, dict):
+        value = {"message": f"{value}"}
+    if status >= 400:
+        raise _refusal(method, path, status, value)
+    return value
+
+
+def _refusal(method: str, path: str, status: int, value: Object) -> ApiError:
+    message = value.get("message") or f"{method} {path}: HTTP {status}"
+    return ApiError(str(message), status=status, reason=str(value.get("reason", "")))

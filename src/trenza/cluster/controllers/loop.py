@@ -1,0 +1,293 @@
+"""The driver of controllers: changes of the store in, writes to the API out; a machine in values, without a clock.
+
+    loop = Loop(controllers, snapshot)
+    loop.observe(changes, revision)           whenever the watch brings something
+    for decided in loop.decide(now_s): …      make these writes, in any order, and
+        loop.settle(decided, outcome, now_s)  tell of each how it went
+    loop.wakes_at_s()                         until then, or until the watch, there is nothing to do
+
+What was written is seen at once: it lies over the observed snapshot until the watch has come as far. So nothing is
+created twice because a watch is slow. A controller runs when something that it reads has changed or its time has
+come. A refusal because something has changed meanwhile (a conflict, a name that is taken, an object that is gone)
+means that the watch has news: the controller runs again when they are here. Any other refusal is told as an event and
+tried again later, each time twice as late. A controller that raises is in `failures`; the others go on.
+
+Every write of a decision must be settled before the next decision.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from trenza.cluster.controllers.events import event_name, recorded
+from trenza.cluster.controllers.objects import Object, ObjectKey, controller_of, metadata_of, uid_of
+from trenza.cluster.controllers.snapshot import Change, Snapshot
+from trenza.cluster.controllers.writes import Create, Event, Step, Wake, Write
+
+FIRST_DELAY_S = 1.0
+LONGEST_DELAY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """A controller with its name and the resources it reads; no resources mean all."""
+
+    name: str
+    decide: Callable[[Snapshot, float], Iterable[Step]]
+    reads: frozenset[str] = frozenset()
+
+    def is_touched_by(self, resource: str) -> bool:
+        return not self.reads or resource in self.reads
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A write, who wants it, and the revision up to which the watch had come when it was decided."""
+
+    controller: str
+    write: Write
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The write was made at `revision`. `now`: the object as it is since then, None if it is gone."""
+
+    now: Object | None
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """Refused because the object is not as it was (409 Conflict), exists already, or is gone (404)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Refused for another reason, in the API's words: a quota, a validation, a namespace that is being deleted."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Nobody knows whether the write was made. Nothing is decided until the store has been read anew (`replace`)."""
+
+
+Outcome = Done | Outdated | Refused | Lost
+
+
+@dataclass(slots=True)
+class _Held:
+    """A write that is refused time and again: not before `until_s`."""
+
+    until_s: float
+    failures: int = 1
+
+
+@dataclass(slots=True)
+class _Schedule:
+    """When a controller is to run: now, after the next news of the watch, at a moment."""
+
+    controller: Controller
+    due: bool = True
+    after_news: bool = False
+    at_s: float = math.inf
+
+
+@dataclass(slots=True)
+class _Queue:
+    """Events that wait to be recorded, in order."""
+
+    waiting: list[Event] = field(default_factory=list)
+
+    def take(self) -> list[Event]:
+        """One event of each kind: a second one counts the first, which must have been written."""
+        taken: dict[str, Event] = {}
+        left = []
+        for event in self.waiting:
+            name = event_name(event)
+            if name in taken:
+                left.append(event)
+            else:
+                taken[name] = event
+        self.waiting = left
+        return list(taken.values())
+
+
+class Loop:
+    """See the module. `snapshot` is what the store held when the watch began."""
+
+    def __init__(self, controllers: Sequence[Controller], snapshot: Snapshot) -> None:
+        self._observed = snapshot
+        self._unseen: dict[tuple[str, ObjectKey], Change] = {}
+        self._seen: Snapshot | None = None
+        self._schedules = {controller.name: _Schedule(controller) for controller in controllers}
+        self._held: dict[tuple[str, ...], _Held] = {}
+        self._events = _Queue()
+        self._recording: dict[str, Event] = {}
+        self._lost = False
+        self.failures: dict[str, Exception] = {}  # by controller, those whose last run ended in an error
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What controllers see: what the watch has brought, and over it the writes that it has not brought yet."""
+        if self._seen is None:
+            self._seen = self._observed.with_changes(self._unseen.values(), self._newest())
+        return self._seen
+
+    def observe(self, changes: Iterable[Change], revision: int) -> None:
+        """The watch has come to `revision`, and these are the changes since the last time, in order."""
+        changes = list(changes)
+        self._observed = self._observed.with_changes(changes, revision)
+        for change in changes:
+            ours = self._unseen.get((change.resource, change.key))
+            if ours is None or ours.revision != change.revision:  # what we wrote ourselves is no news
+                self._touch(change.resource)
+        self._unseen = {place: change for place, change in self._unseen.items() if change.revision > revision}
+        self._seen = None
+        for schedule in self._schedules.values():
+            schedule.due = schedule.due or schedule.after_news
+            schedule.after_news = False
+
+    def replace(self, snapshot: Snapshot) -> None:
+        """The store was read anew, after a watch that broke or a write whose outcome was lost."""
+        self._observed = snapshot
+        self._unseen = {place: change for place, change in self._unseen.items() if change.revision > snapshot.revision}
+        self._seen = None
+        self._lost = False
+        for schedule in self._schedules.values():
+            schedule.due = True
+
+    def decide(self, now_s: float) -> tuple[Decided, ...]:
+        """What is to be written now: the events that are waiting, and what the controllers want whose time it is."""
+        if self._lost:
+            return ()
+        # Who has not tried again for so long is no longer wanted, or gone.
+        self._held = {key: held for key, held in self._held.items() if held.until_s + LONGEST_DELAY_S > now_s}
+        decided = []
+        self._recording = {event_name(event): event for event in self._events.take()}
+        for event in self._recording.values():
+            decided.append(Decided("", recorded(self.snapshot, event, now_s), self._observed.revision))
+        for schedule in self._schedules.values():
+            if schedule.due or schedule.at_s <= now_s:
+                decided += self._run(schedule, now_s)
+        return tuple(decided)
+
+    def settle(self, decided: Decided, outcome: Outcome, now_s: float) -> None:
+        """How one of the writes went."""
+        write = decided.write
+        identity = _identity(decided)
+        match outcome:
+            case Done(now, revision):
+                self._held.pop(identity, None)
+                self._events.waiting.extend(write.then)
+                if revision > self._observed.revision:
+                    place = (write.resource, write.key)
+                    known = self._unseen.get(place)
+                    if known is None or known.revision < revision:
+                        self._unseen[place] = Change(write.resource, write.key, now, revision)
+                        self._seen = None
+                    self._touch(write.resource)
+            case Outdated():
+                if not decided.controller:
+                    self._again(write)
+                else:
+                    self._run_again(decided)
+            case Refused(message):
+                self._refused(decided, identity, message, now_s)
+            case Lost():
+                self._lost = True
+                if not decided.controller:
+                    self._again(write)
+
+    def wakes_at_s(self) -> float:
+        """When there is something to decide without news: 0 for at once, infinity for never."""
+        if self._lost:
+            return math.inf
+        if self._events.waiting or any(schedule.due for schedule in self._schedules.values()):
+            return 0.0
+        return min((schedule.at_s for schedule in self._schedules.values()), default=math.inf)
+
+    @property
+    def needs_replacing(self) -> bool:
+        """A write was lost: read the store anew and `replace`."""
+        return self._lost
+
+    def _newest(self) -> int:
+        return max((change.revision for change in self._unseen.values()), default=self._observed.revision)
+
+    def _touch(self, resource: str) -> None:
+        for schedule in self._schedules.values():
+            schedule.due = schedule.due or schedule.controller.is_touched_by(resource)
+
+    def _run(self, schedule: _Schedule, now_s: float) -> list[Decided]:
+        schedule.due, schedule.at_s = False, math.inf
+        decided = []
+        for step in self._steps(schedule, now_s):
+            if isinstance(step, Wake):
+                schedule.at_s = min(schedule.at_s, step.at_s)
+                continue
+            wanted = Decided(schedule.controller.name, step, self._observed.revision)
+            held = self._held.get(_identity(wanted))
+            if held is not None and held.until_s > now_s:
+                schedule.at_s = min(schedule.at_s, held.until_s)
+            else:
+                decided.append(wanted)
+        return decided
+
+    def _steps(self, schedule: _Schedule, now_s: float) -> Iterator[Step]:
+        """What the controller wants; up to its error, if an object that validation let pass is too odd for it."""
+        name = schedule.controller.name
+        try:
+            yield from schedule.controller.decide(self.snapshot, now_s)
+        except Exception as error:
+            # One odd object must not stop the other controllers. The caller reports it; it is tried again.
+            self.failures[name] = error
+            schedule.at_s = min(schedule.at_s, now_s + LONGEST_DELAY_S)
+        else:
+            self.failures.pop(name, None)
+
+    def _run_again(self, decided: Decided) -> None:
+        """Once the news that refused the write are here; they may have come while it was under way."""
+        schedule = self._schedules[decided.controller]
+        if self._observed.revision > decided.revision:
+            schedule.due = True
+        else:
+            schedule.after_news = True
+
+    def _again(self, write: Write) -> None:
+        """An event whose object was changed by another: recorded anew."""
+        event = self._recording.get(write.key[1])
+        if event is not None:
+            self._events.waiting.append(event)
+
+    def _refused(self, decided: Decided, identity: tuple[str, ...], message: str, now_s: float) -> None:
+        if not decided.controller:
+            return  # an event that cannot be recorded is no reason to stop; its namespace may be going
+        held = self._held.setdefault(identity, _Held(now_s, 0))
+        delay_s = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0 ** min(held.failures, 10))
+        held.failures += 1
+        held.until_s = now_s + delay_s
+        schedule = self._schedules[decided.controller]
+        schedule.at_s = min(schedule.at_s, held.until_s)
+        write = decided.write
+        owner = controller_of(write.object)
+        if isinstance(write, Create) and owner is not None and write.then:
+            told = write.then[0]
+            self._events.waiting.append(
+                Event(told.about, "FailedCreate", f"Error creating: {message}", told.component, warning=True)
+            )
+
+
+def _identity(decided: Decided) -> tuple[str, ...]:
+    """What is the same when a refused write is tried again; a creation by its owner, for its name may be another."""
+    write = decided.write
+    owner = controller_of(write.object)
+    if isinstance(write, Create) and owner is not None:
+        name = str(owner["uid"])
+    else:
+        name = uid_of(write.object) or str(metadata_of(write.object).get("name"))
+    return decided.controller, type(write).__name__, write.resource, write.key[0], name

@@ -1,0 +1,17 @@
+"""ReplicationControllers: the pods each one wants, by a plain map of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trenza.cluster.controllers.objects import spec_of
+from trenza.cluster.controllers.replicas import Owner, replica_steps
+from trenza.cluster.controllers.snapshot import REPLICATION_CONTROLLERS, Snapshot
+from trenza.cluster.controllers.writes import Step
+
+
+def replication_controllers(snapshot: Snapshot, now_s: float) -> Iterator[Step]:
+    for thing in snapshot[REPLICATION_CONTROLLERS].values():
+        if labels := spec_of(thing).get("selector"):
+            owner = Owner(REPLICATION_CONTROLLERS, thing, {"matchLabels": labels}, "replication-controller")
+            yield from replica_steps(snapshot, now_s, owner)

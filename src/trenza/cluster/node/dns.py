@@ -1,0 +1,197 @@
+"""The cluster's DNS in values: records of services and pods, a question's bytes in, the answer's bytes out.
+
+`NAME.NAMESPACE.svc.cluster.local` is a service's address or, of a headless one, those of its endpoints;
+`_PORT._PROTOCOL` before it asks for a port (SRV); `1-2-3-4.NAMESPACE.pod.cluster.local` is a pod's; and addresses have
+names (PTR).
+Source: the specification of DNS-based service discovery (kubernetes/dns, docs/specification.md), version 1.1.0.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from dns.message import Message
+
+DOMAIN: Final = "cluster.local"
+TTL_S: Final = 5
+MAX_UDP_BYTES: Final = 1232
+Object = Mapping[str, Any]
+_Records = dict[str, dict[str, list[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """Names in lower case without the dot at their end; by type their data, as a zone file writes them."""
+
+    records: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
+    names: frozenset[str] = frozenset()
+    """Every name that exists, those in between included: a question about one is answered, if by nothing."""
+
+
+def zone(services: Iterable[Object], slices: Iterable[Object], *, domain: str = DOMAIN) -> Zone:
+    """What the cluster's name server knows."""
+    records: _Records = defaultdict(lambda: defaultdict(list))
+    records[f"dns-version.{domain}"]["TXT"].append('"1.1.0"')
+    by_owner: dict[tuple[str, str], list[Object]] = defaultdict(list)
+    for one in slices:
+        owner = one["metadata"].get("labels", {}).get("kubernetes.io/service-name", "")
+        by_owner[one["metadata"]["namespace"], owner].append(one)
+    for service in services:
+        metadata, spec = service["metadata"], service.get("spec", {})
+        name = f"{metadata['name']}.{metadata['namespace']}.svc.{domain}".lower()
+        if spec.get("type") == "ExternalName":
+            records[name]["CNAME"].append(f"{spec['externalName'].rstrip('.')}.")
+        elif spec.get("clusterIP") == "None":
+            unready = bool(spec.get("publishNotReadyAddresses"))
+            for one in by_owner[metadata["namespace"], metadata["name"]]:
+                _add_endpoints(records, name, one, unready=unready)
+        elif spec.get("clusterIP"):
+            address = spec["clusterIP"]
+            _add_address(records, name, address)
+            for port in spec.get("ports", ()):
+                _add_port(records, name, name, port.get("name"), port.get("protocol", "TCP"), port["port"])
+    plain = {name: {kind: sorted(set(data)) for kind, data in kinds.items()} for name, kinds in records.items()}
+    return Zone(plain, frozenset(parent for name in plain for parent in _parents(name)))
+
+
+def _parents(name: str) -> Iterable[str]:
+    labels = name.split(".")
+    return (".".join(labels[start:]) for start in range(len(labels)))
+
+
+def _add_address(records: _Records, name: str, address: str) -> None:
+    records[name]["A" if ":" not in address else "AAAA"].append(address)
+    if ":" not in address:
+        records[f"{'.'.join(reversed(address.split('.')))}.in-addr.arpa"]["PTR"].append(f"{name}.")
+
+
+def _add_port(records: _Records, service: str, target: str, name: str | None, protocol: str, port: int) -> None:
+    if name:
+        records[f"_{name}._{protocol.lower()}.{service}"]["SRV"].append(f"0 100 {port} {target}.")
+
+
+def _add_endpoints(records: _Records, service: str, one: Object, *, unready: bool) -> None:
+    for endpoint in one.get("endpoints") or ():
+        if (endpoint.get("conditions") or {}).get("ready") is False and not unready:
+            continue
+        for address in endpoint["addresses"]:
+            host = (endpoint.get("hostname") or address.replace(".", "-").replace(":", "-")).lower()
+            records[service]["A" if ":" not in address else "AAAA"].append(address)
+            _add_address(records, f"{host}.{service}", address)
+            for port in one.get("ports") or ():
+                number, protocol = port.get("port"), port.get("protocol") or "TCP"
+                if number is not None:
+                    _add_port(records, service, f"{host}.{service}", port.get("name"), protocol, number)
+
+
+def resolv_conf(namespace: str, server: IPv4Address, *, domain: str = DOMAIN, more: tuple[str, ...] = ()) -> str:
+    """A pod's /etc/resolv.conf; `more` are search domains of its host."""
+    search = " ".join((f"{namespace}.svc.{domain}", f"svc.{domain}", domain, *more))
+    return f"search {search}\nnameserver {server}\noptions ndots:5\n"
+
+
+# ------------------------------------------------------------------ bytes
+def answer(question: bytes, known: Zone, *, domain: str = DOMAIN, limit_bytes: int = MAX_UDP_BYTES) -> bytes | None:
+    """The answer's bytes; None for a name outside the cluster, which somebody else must be asked for.
+
+    What is no question gets FORMERR, or nothing where it has not even an id: then the answer is empty.
+    """
+    import dns.exception
+    import dns.flags
+    import dns.message
+    import dns.rcode
+
+    try:
+        query = dns.message.from_wire(question, ignore_trailing=True)
+    except (dns.exception.DNSException, ValueError, struct.error):
+        if len(question) < 12 or question[2] & 0x80:
+            return b""
+        return question[:2] + bytes((0x80 | question[2] & 0x79, 1)) + bytes(8)  # FORMERR
+    if query.flags & dns.flags.QR:
+        return b""
+    if len(query.question) != 1:
+        return _pack(dns.message.make_response(query), limit_bytes)
+    name = query.question[0].name.to_text(omit_final_dot=True).lower()
+    inside = name == domain or name.endswith(f".{domain}")
+    if not inside and name not in known.records:
+        return None
+    response = dns.message.make_response(query)
+    response.flags |= dns.flags.AA
+    _fill(response, name, query.question[0].rdtype, known, domain)
+    return _pack(response, limit_bytes)
+
+
+def _pack(response: Message, limit_bytes: int) -> bytes:
+    import dns.exception
+    import dns.flags
+
+    try:
+        return response.to_wire(max_size=limit_bytes)
+    except dns.exception.TooBig:
+        response.flags |= dns.flags.TC
+        response.answer.clear()
+        response.additional.clear()
+        return response.to_wire(max_size=max(512, limit_bytes))
+
+
+def _fill(response: Message, name: str, kind: int, known: Zone, domain: str) -> None:
+    import dns.rcode
+    import dns.rdatatype
+    import dns.rrset
+
+    found = known.records.get(name) or _pod_records(name, domain)
+    wanted = dns.rdatatype.to_text(dns.rdatatype.RdataType.make(kind))
+    data = (found or {}).get(wanted) or []
+    owner = f"{name}."
+    if not data and found and "CNAME" in found:
+        response.answer.append(dns.rrset.from_text(owner, TTL_S, "IN", "CNAME", *found["CNAME"]))
+        return
+    if data:
+        response.answer.append(dns.rrset.from_text(owner, TTL_S, "IN", wanted, *data))
+        if wanted == "SRV":
+            _add_targets(response, data, known)
+        return
+    if found is None and name not in known.names:
+        response.set_rcode(dns.rcode.NXDOMAIN)
+    soa = f"ns.dns.{domain}. hostmaster.{domain}. 1 7200 1800 86400 {TTL_S}"
+    response.authority.append(dns.rrset.from_text(f"{domain}.", TTL_S, "IN", "SOA", soa))
+
+
+def _add_targets(response: Message, data: Iterable[str], known: Zone) -> None:
+    import dns.rrset
+
+    for target in sorted({one.split()[3] for one in data}):
+        addresses = known.records.get(target.rstrip("."), {}).get("A")
+        if addresses:
+            response.additional.append(dns.rrset.from_text(target, TTL_S, "IN", "A", *addresses))
+
+
+def _pod_records(name: str, domain: str) -> Mapping[str, list[str]] | None:
+    """A pod's name says its address."""
+    labels = name.removesuffix(f".{domain}").split(".")
+    if len(labels) != 3 or labels[2] != "pod":
+        return None
+    try:
+        return {"A": [str(IPv4Address(labels[0].replace("-", ".")))]}
+    except ValueError:
+        return None
+
+
+def failure(question: bytes) -> bytes:
+    """SERVFAIL to a question that nobody could be asked."""
+    import dns.exception
+    import dns.message
+    import dns.rcode
+
+    try:
+        response = dns.message.make_response(dns.message.from_wire(question, ignore_trailing=True))
+    except (dns.exception.DNSException, ValueError, struct.error):
+        return b""
+    response.set_rcode(dns.rcode.SERVFAIL)
+    return response.to_wire()

@@ -1,0 +1,417 @@
+"""kube-proxy in values: Services and EndpointSlices become a ruleset, and one ruleset becomes the next in one step.
+
+The layout is that of kube-proxy's nftables mode: verdict maps from (address, protocol, port) to a service's chain, a
+chain for each endpoint, `numgen random` between them, a set with timeouts where clients have affinity, marks for what
+must come back through this host, and refusals for what nobody serves. A ruleset is chains and map elements by name, so
+the difference of two is what changed, whatever their size.
+
+Sources: Kubernetes' pkg/proxy/nftables/proxier.go.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any, Final
+
+from trenza.cluster.node import nft
+from trenza.cluster.node.nft import Command, Statement
+
+TABLE: Final = "kube-proxy"
+MASQUERADE_MARK: Final = 0x4000
+DEFAULT_AFFINITY_S: Final = 10800
+_PRIORITY_FILTER_BEFORE_NAT, _PRIORITY_DNAT, _PRIORITY_AFTER_DNAT, _PRIORITY_SNAT = -110, -100, -90, 100
+
+Object = Mapping[str, Any]
+MapKey = tuple[str, tuple[str | int, ...]]
+"""A map or set of the table, and an element's key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What the rules of one host must know of its surroundings.
+
+    `bridged_seen`: netfilter sees what is only bridged between two pods of this host.
+    """
+
+    node: str
+    pods: IPv4Network
+    services: IPv4Network
+    own_pods: IPv4Network
+    node_addresses: tuple[IPv4Address, ...]
+    bridged_seen: bool = True
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Endpoint:
+    """Where a service's packets may go."""
+
+    address: IPv4Address
+    port: int
+    local: bool = False
+    """Whether it is of this host."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    """One port of a service, with those that back it."""
+
+    namespace: str
+    service: str
+    port_name: str
+    protocol: str
+    address: IPv4Address | None
+    port: int
+    node_port: int = 0
+    external_addresses: tuple[IPv4Address, ...] = ()
+    affinity_s: int = 0
+    """How long a client stays with an endpoint; 0: no time at all."""
+    local_only: bool = False
+    """`externalTrafficPolicy: Local`: from outside only endpoints of this host serve, and see who asks."""
+    endpoints: tuple[Endpoint, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """`default/web:http`."""
+        return f"{self.namespace}/{self.service}" + (f":{self.port_name}" if self.port_name else "")
+
+    @property
+    def chain_end(self) -> str:
+        """What the names of its chains end in, with a hash: the rest may be cut."""
+        name = f"{self.namespace}/{self.service}/{self.protocol}/{self.port_name}"
+        return f"{_hash(name)}-{name}"
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=5).hexdigest().upper()[:8]
+
+
+def _chain(kind: str, end: str) -> str:
+    """A chain's name: 127 characters at most, and those that nft takes."""
+    return f"{kind}-{end}"[:120]
+
+
+# ------------------------------------------------------------------ services
+def service_ports(service: Object, slices: Sequence[Object], node: str) -> tuple[ServicePort, ...]:
+    """The ports of a service that has an address, each with its ready endpoints in order; `slices` are its own.
+
+    Endpoints that are ending but still serve count where no other is left (KEP-1669).
+    """
+    spec, metadata = service.get("spec", {}), service["metadata"]
+    if spec.get("type") == "ExternalName" or spec.get("clusterIP") in (None, "", "None"):
+        return ()
+    external = [*spec.get("externalIPs", ()), *_ingress(service)]
+    return tuple(
+        ServicePort(
+            metadata["namespace"],
+            metadata["name"],
+            port.get("name", ""),
+            port.get("protocol", "TCP").lower(),
+            _ipv4(spec["clusterIP"]),
+            port["port"],
+            port.get("nodePort", 0),
+            tuple(parsed for text in external if (parsed := _ipv4(text)) is not None),
+            _affinity_s(spec),
+            spec.get("externalTrafficPolicy") == "Local",
+            _endpoints(slices, port.get("name", ""), port.get("protocol", "TCP").lower(), node),
+        )
+        for port in spec.get("ports", ())
+    )
+
+
+def owner_of(endpoint_slice: Object) -> tuple[str, str] | None:
+    """Namespace and name of the service that a slice of IPv4 endpoints belongs to."""
+    metadata = endpoint_slice["metadata"]
+    name = metadata.get("labels", {}).get("kubernetes.io/service-name")
+    return (metadata["namespace"], name) if name and endpoint_slice.get("addressType") == "IPv4" else None
+
+
+def _ipv4(text: str) -> IPv4Address | None:
+    try:
+        return IPv4Address(text)
+    except ValueError:
+        return None
+
+
+def _ingress(service: Object) -> Iterator[str]:
+    for one in service.get("status", {}).get("loadBalancer", {}).get("ingress", ()):
+        if one.get("ip"):
+            yield one["ip"]
+
+
+def _affinity_s(spec: Object) -> int:
+    if spec.get("sessionAffinity") != "ClientIP":
+        return 0
+    config = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
+    return int(config.get("timeoutSeconds", DEFAULT_AFFINITY_S))
+
+
+def _endpoints(slices: Sequence[Object], port_name: str, protocol: str, node: str) -> tuple[Endpoint, ...]:
+    ready: set[Endpoint] = set()
+    ending: set[Endpoint] = set()
+    for one in slices:
+        for port in one.get("ports") or ():
+            if (port.get("name") or "") != port_name or (port.get("protocol") or "TCP").lower() != protocol:
+                continue
+            if port.get("port") is None:
+                continue
+            for endpoint in one.get("endpoints") or ():
+                conditions = endpoint.get("conditions") or {}
+                made = {
+                    Endpoint(address, port["port"], endpoint.get("nodeName") == node)
+                    for text in endpoint["addresses"]
+                    if (address := _ipv4(text)) is not None
+                }
+                if conditions.get("ready") in (None, True):
+                    ready |= made
+                elif conditions.get("serving") and conditions.get("terminating"):
+                    ending |= made
+    return tuple(sorted(ready or ending))
+
+
+# ------------------------------------------------------------------ the ruleset
+Rules = tuple[tuple[Statement, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one port of a service adds: chains by name (the statements of each rule, in order), elements, sets."""
+
+    chains: Mapping[str, Rules]
+    elements: Mapping[MapKey, str]
+    """A map's element: the chain it goes to; a set's: nothing."""
+    affinities: Mapping[str, int]
+    """A set of clients: for how many seconds each stays in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """The rules of one host that are not the same on every host: a part for each port, and all of them together."""
+
+    network: Network
+    parts: Mapping[ServicePort, Part] = field(default_factory=dict)
+    chains: Mapping[str, Rules] = field(default_factory=dict)
+    elements: Mapping[MapKey, str] = field(default_factory=dict)
+    affinities: Mapping[str, int] = field(default_factory=dict)
+
+
+def ruleset(network: Network, ports: Iterable[ServicePort], before: Ruleset | None = None) -> Ruleset:
+    """The rules of one host for these service ports; what `before` has of the same ports is taken from there."""
+    known = before.parts if before is not None and before.network == network else {}
+    parts = {port: known.get(port) or _part(network, port) for port in ports}
+    chains: dict[str, Rules] = {}
+    elements: dict[MapKey, str] = {("nodeport-ips", (str(address),)): "" for address in network.node_addresses}
+    affinities: dict[str, int] = {}
+    for part in parts.values():
+        chains.update(part.chains)
+        elements.update(part.elements)
+        affinities.update(part.affinities)
+    return Ruleset(network, parts, chains, elements, affinities)
+
+
+def _part(network: Network, port: ServicePort) -> Part:
+    outside = tuple(str(address) for address in port.external_addresses)
+    own = () if port.address is None else (str(port.address),)
+    elements: dict[MapKey, str] = {("cluster-ips", (address,)): "" for address in own}
+    if not port.endpoints:
+        for address in (*own, *outside):
+            elements["no-endpoint-services", (address, port.protocol, port.port)] = "reject-chain"
+        if port.node_port:
+            elements["no-endpoint-nodeports", (port.protocol, port.node_port)] = "reject-chain"
+        return Part({}, elements, {})
+    service = _chain("service", port.chain_end)
+    chains = {service: _service_rules(network, port, port.endpoints, cluster_address=True)}
+    for address in own:
+        elements["service-ips", (address, port.protocol, port.port)] = service
+    if port.node_port or outside:
+        entry = _chain("external", port.chain_end)
+        chains[entry] = _entry_rules(network, port, service)
+        for address in outside:
+            elements["service-ips", (address, port.protocol, port.port)] = entry
+        if port.node_port:
+            elements["service-nodeports", (port.protocol, port.node_port)] = entry
+    chains |= {_endpoint_chain(port, one): _endpoint_rules(port, one, network) for one in port.endpoints}
+    kept = port.endpoints if port.affinity_s else ()
+    return Part(chains, elements, {_affinity_set(port, one): port.affinity_s for one in kept})
+
+
+def _endpoint_chain(port: ServicePort, endpoint: Endpoint) -> str:
+    end = f"{port.namespace}/{port.service}/{port.protocol}/{port.port_name}__{endpoint.address}/{endpoint.port}"
+    return _chain("endpoint", f"{_hash(end)}-{end}")
+
+
+def _affinity_set(port: ServicePort, endpoint: Endpoint) -> str:
+    return _endpoint_chain(port, endpoint).replace("endpoint-", "affinity-", 1)
+
+
+def _service_rules(
+    network: Network, port: ServicePort, endpoints: Sequence[Endpoint], *, cluster_address: bool
+) -> Rules:
+    rules: list[tuple[Statement, ...]] = []
+    source = nft.payload("ip", "saddr")
+    if cluster_address and port.address is not None:
+        # From outside the cluster: the answer must come back through this host.
+        rules.append(
+            (
+                nft.match(nft.payload("ip", "daddr"), str(port.address)),
+                nft.match(nft.payload(port.protocol, "dport"), port.port),
+                nft.match(source, nft.prefix(network.pods), "!="),
+                nft.jump("mark-for-masquerade"),
+            )
+        )
+    if port.affinity_s:
+        rules += [
+            (nft.match(source, f"@{_affinity_set(port, one)}"), nft.goto(_endpoint_chain(port, one)))
+            for one in endpoints
+        ]
+    chains = [nft.goto(_endpoint_chain(port, one)) for one in endpoints]
+    dice = {"numgen": {"mode": "random", "mod": len(chains), "offset": 0}}
+    rules.append((nft.verdicts(dice, nft.mapping(enumerate(chains))),) if len(chains) > 1 else (chains[0],))
+    return tuple(rules)
+
+
+def _entry_rules(network: Network, port: ServicePort, service: str) -> Rules:
+    """What comes from outside: masqueraded, or with `Local` kept to this host's endpoints and left as it is."""
+    if not port.local_only:
+        return ((nft.jump("mark-for-masquerade"),), (nft.goto(service),))
+    from_pods = (nft.match(nft.payload("ip", "saddr"), nft.prefix(network.pods)), nft.goto(service))
+    from_here = nft.match({"fib": {"result": "type", "flags": ["saddr"]}}, "local")
+    local = [one for one in port.endpoints if one.local]
+    rules = [from_pods, (from_here, nft.jump("mark-for-masquerade")), (from_here, nft.goto(service))]
+    if not local:
+        return (*rules, ({"drop": None},))
+    return (*rules, *_service_rules(network, port, local, cluster_address=False))
+
+
+def _endpoint_rules(port: ServicePort, endpoint: Endpoint, network: Network) -> Rules:
+    source = nft.payload("ip", "saddr")
+    # An endpoint that reaches itself through the service would answer itself past all translation.
+    itself = nft.prefix(network.own_pods) if endpoint.local and not network.bridged_seen else str(endpoint.address)
+    rules: list[tuple[Statement, ...]] = [(nft.match(source, itself), nft.jump("mark-for-masquerade"))]
+    if port.affinity_s:
+        remember: Statement = {"set": {"op": "update", "elem": source, "set": f"@{_affinity_set(port, endpoint)}"}}
+        rules.append((remember,))
+    to = {"dnat": {"addr": str(endpoint.address), "port": endpoint.port}}
+    rules.append((nft.match(nft.meta("l4proto"), port.protocol), to))
+    return tuple(rules)
+
+
+# ------------------------------------------------------------------ what to say to nft
+_TABLE = {"family": "ip", "table": TABLE}
+_TO_SERVICE = nft.concat(nft.payload("ip", "daddr"), nft.meta("l4proto"), nft.payload("th", "dport"))
+_TO_PORT = nft.concat(nft.meta("l4proto"), nft.payload("th", "dport"))
+_TO_NODE = nft.match(nft.payload("ip", "daddr"), "@nodeport-ips")
+_NEW = nft.match({"ct": {"key": "state"}}, "new", "in")
+_MARK = {"|": [nft.meta("mark"), MASQUERADE_MARK]}
+
+_SETS: Final[Mapping[str, tuple[str, ...]]] = {"cluster-ips": ("ipv4_addr",), "nodeport-ips": ("ipv4_addr",)}
+_MAPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "service-ips": ("ipv4_addr", "inet_proto", "inet_service"),
+    "service-nodeports": ("inet_proto", "inet_service"),
+    "no-endpoint-services": ("ipv4_addr", "inet_proto", "inet_service"),
+    "no-endpoint-nodeports": ("inet_proto", "inet_service"),
+}
+_HOOKS: Final[Mapping[str, tuple[str, str, int]]] = {
+    "filter-input": ("filter", "input", _PRIORITY_FILTER_BEFORE_NAT),
+    "filter-forward": ("filter", "forward", _PRIORITY_FILTER_BEFORE_NAT),
+    "filter-output": ("filter", "output", _PRIORITY_FILTER_BEFORE_NAT),
+    "filter-output-post-dnat": ("filter", "output", _PRIORITY_AFTER_DNAT),
+    "nat-prerouting": ("nat", "prerouting", _PRIORITY_DNAT),
+    "nat-output": ("nat", "output", _PRIORITY_DNAT),
+    "nat-postrouting": ("nat", "postrouting", _PRIORITY_SNAT),
+}
+
+
+def _standing_rules(network: Network) -> Iterator[tuple[str, tuple[Statement, ...]]]:
+    """The rules that are the same whatever services there are."""
+    destination = nft.payload("ip", "daddr")
+    yield "filter-input", (_NEW, nft.jump("nodeport-endpoints-check"))
+    yield "filter-input", (_NEW, nft.jump("service-endpoints-check"))
+    yield "filter-forward", (_NEW, nft.jump("service-endpoints-check"))
+    yield "filter-forward", (_NEW, nft.jump("cluster-ips-check"))
+    yield "filter-output", (_NEW, nft.jump("service-endpoints-check"))
+    yield "filter-output-post-dnat", (_NEW, nft.jump("cluster-ips-check"))
+    yield "nat-prerouting", (nft.jump("services"),)
+    yield "nat-output", (nft.jump("services"),)
+    yield "nat-postrouting", (nft.jump("masquerading"),)
+    yield "services", (nft.verdicts(_TO_SERVICE, "@service-ips"),)
+    yield "services", (_TO_NODE, nft.verdicts(_TO_PORT, "@service-nodeports"))
+    yield "service-endpoints-check", (nft.verdicts(_TO_SERVICE, "@no-endpoint-services"),)
+    yield "nodeport-endpoints-check", (_TO_NODE, nft.verdicts(_TO_PORT, "@no-endpoint-nodeports"))
+    yield "cluster-ips-check", (nft.match(destination, "@cluster-ips"), nft.REJECT)
+    yield "cluster-ips-check", (nft.match(destination, nft.prefix(network.services)), {"drop": None})
+    yield "mark-for-masquerade", ({"mangle": {"key": nft.meta("mark"), "value": _MARK}},)
+    marked = nft.match({"&": [nft.meta("mark"), MASQUERADE_MARK]}, 0)
+    yield "masquerading", (marked, nft.RETURN)
+    unmark = {"^": [nft.meta("mark"), MASQUERADE_MARK]}
+    yield "masquerading", ({"mangle": {"key": nft.meta("mark"), "value": unmark}},)
+    yield "masquerading", ({"masquerade": {"flags": "fully-random"}},)
+    yield "reject-chain", (nft.REJECT,)
+
+
+def replacement(wanted: Ruleset) -> list[Command]:
+    """The commands that make the whole table anew, whatever is there."""
+    table = {"table": {"family": "ip", "name": TABLE}}
+    commands: list[Command] = [{"add": table}, {"delete": table}, {"add": table}]
+    for name, kinds in _SETS.items():
+        commands.append({"add": {"set": {**_TABLE, "name": name, "type": _type(kinds)}}})
+    for name, kinds in _MAPS.items():
+        commands.append({"add": {"map": {**_TABLE, "name": name, "type": _type(kinds), "map": "verdict"}}})
+    for name, (kind, hook, priority) in _HOOKS.items():
+        chain = {**_TABLE, "name": name, "type": kind, "hook": hook, "prio": priority, "policy": "accept"}
+        commands.append({"add": {"chain": chain}})
+    standing = list(_standing_rules(wanted.network))
+    for name in dict.fromkeys(name for name, _ in standing):
+        if name not in _HOOKS:
+            commands.append({"add": {"chain": {**_TABLE, "name": name}}})
+    commands += [nft.rule(TABLE, name, statements) for name, statements in standing]
+    return commands + update(Ruleset(wanted.network), wanted)
+
+
+def _type(kinds: tuple[str, ...]) -> Any:
+    return kinds[0] if len(kinds) == 1 else list(kinds)
+
+
+def update(held: Ruleset, wanted: Ruleset) -> list[Command]:
+    """The commands that make the table of `held` that of `wanted`: one transaction, as large as what changed.
+
+    Both are of one network. A client's affinity survives, unless its endpoint goes.
+    """
+    new_chains = [name for name in wanted.chains if name not in held.chains]
+    changed = [name for name, rules in wanted.chains.items() if held.chains.get(name) != rules]
+    gone_chains = [name for name in held.chains if name not in wanted.chains]
+    gone = {key for key, target in held.elements.items() if wanted.elements.get(key) != target}
+    new = {key: target for key, target in wanted.elements.items() if held.elements.get(key) != target}
+    affinities = {name: s for name, s in wanted.affinities.items() if held.affinities.get(name) != s}
+    lost_affinities = [name for name, s in held.affinities.items() if wanted.affinities.get(name) != s]
+
+    commands = [{"delete": {"element": _element(key, held.elements[key])}} for key in sorted(gone, key=str)]
+    # Emptied before what they name is deleted.
+    retimed = {name.replace("affinity-", "endpoint-", 1) for name in lost_affinities} & wanted.chains.keys()
+    users = {name for name, rules in wanted.chains.items() if lost_affinities and _names_any(rules, lost_affinities)}
+    changed += sorted((retimed | users) - set(changed))
+    commands += [{"add": {"chain": {**_TABLE, "name": name}}} for name in new_chains]
+    emptied = [name for name in (*changed, *gone_chains) if name in held.chains]
+    commands += [{"flush": {"chain": {**_TABLE, "name": name}}} for name in emptied]
+    commands += [{"delete": {"chain": {**_TABLE, "name": name}}} for name in gone_chains]
+    commands += [{"delete": {"set": {**_TABLE, "name": name}}} for name in lost_affinities]
+    commands += [
+        {"add": {"set": {**_TABLE, "name": name, "type": "ipv4_addr", "flags": ["timeout"], "timeout": s}}}
+        for name, s in affinities.items()
+    ]
+    commands += [nft.rule(TABLE, name, statements) for name in changed for statements in wanted.chains[name]]
+    commands += [{"add": {"element": _element(key, target)}} for key, target in new.items()]
+    return commands
+
+
+def _names_any(rules: Rules, sets: Sequence[str]) -> bool:
+    text = repr(rules)
+    return any(f"@{name}'" in text for name in sets)
+
+
+def _element(key: MapKey, target: str) -> dict[str, Any]:
+    name, parts = key
+    value: Any = parts[0] if len(parts) == 1 else nft.concat(*parts)
+    return {**_TABLE, "name": name, "elem": [[value, nft.goto(target)] if target else value]}

@@ -1,0 +1,53 @@
+"""The journal hears what becomes of a cluster: its API server is watched for nodes, pods and services' endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+from trenza.cluster.api import ENDPOINT_SLICES, NODES, PODS, Object
+from trenza.cluster.changes import Told, endpoint_changes, node_changes, pod_changes
+from trenza.cluster.client import HttpApi
+from trenza.cluster.node.cache import Cache, Changed
+from trenza.engine.journal import Journal
+from trenza.model.cluster import Cluster
+
+Changes = Callable[[Object | None, Object | None], Iterator[Told]]
+_CHANGES: dict[str, Changes] = {NODES: node_changes, PODS: pod_changes, ENDPOINT_SLICES: endpoint_changes}
+
+
+class Reporter:
+    """Watches from now on, in tasks of the running loop, until `end`; closes the API's connections then.
+
+    `from_birth`: what is there at first is news.
+    """
+
+    def __init__(self, cluster: Cluster, api: HttpApi, journal: Journal, *, from_birth: bool) -> None:
+        self.cluster = cluster
+        self._api = api
+        self._journal = journal
+        self._from_birth = from_birth
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def end(self) -> None:
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for resource, changes in _CHANGES.items():
+                    group.create_task(self._watch(resource, changes))
+        except Exception as error:  # the task root: whatever fails is told, and the lab goes on
+            self._journal.say("error", "", f"the cluster is watched no more: {type(error).__name__}: {error}")
+        finally:
+            self._api.close()
+
+    async def _watch(self, resource: str, changes: Changes) -> None:
+        def tell(changed: Changed) -> None:
+            if cache.listed.is_set() or self._from_birth:
+                for told in changes(changed.before, changed.now):
+                    node = told.node or self.cluster.master.node
+                    self._journal.say("cluster", node, told.text, **told.fields)
+
+        cache = Cache(self._api, resource, tell)
+        await cache.run()

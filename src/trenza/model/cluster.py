@@ -1,0 +1,50 @@
+"""Cluster: the Kubernetes cluster that a lab's hosts form, as its file declares it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+from trenza.model.names import NodeName
+
+API_PORT = 6443
+ETCD_PORT = 2379
+ETCD_PEER_PORT = 2380
+PODS = IPv4Network("172.16.0.0/16")
+SERVICES = IPv4Network("10.254.0.0/16")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A host with the address by which the others reach it: the first IPv4 address of its interfaces."""
+
+    node: NodeName
+    address: IPv4Address
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """`master` runs the API server, scheduler and controllers; `nodes` run pods; `etcd` hosts hold the store.
+
+    Without `etcd` the store is embedded in the server. Times are seconds: a node that was not heard of for `grace_s` is
+    NotReady, and its pods are replaced after another `eviction_s`.
+    """
+
+    master: Member
+    nodes: tuple[Member, ...]
+    pods: IPv4Network = PODS
+    services: IPv4Network = SERVICES
+    overlay: str = "vxlan"
+    etcd: tuple[Member, ...] = ()
+    heartbeat_s: float = 1.0
+    grace_s: float = 5.0
+    eviction_s: float = 5.0
+
+    @property
+    def dns(self) -> IPv4Address:
+        """The address of the cluster's name server."""
+        return self.services.network_address + 10
+
+    @property
+    def api(self) -> str:
+        return f"https://{self.master.address}:{API_PORT}"

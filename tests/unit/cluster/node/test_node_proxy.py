@@ -1,0 +1,245 @@
+"""Services as rules: what is asked of nft, and that an update is all and only the difference."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trenza.cluster.node.proxy import (
+    Endpoint,
+    Network,
+    Ruleset,
+    ServicePort,
+    owner_of,
+    replacement,
+    ruleset,
+    service_ports,
+    update,
+)
+from trenza.cluster.node.words import service_words
+
+NETWORK = Network(
+    "larrain", IPv4Network("172.16.0.0/16"), IPv4Network("10.254.0.0/16"), IPv4Network("172.16.27.0/24"),
+    (IPv4Address("10.9.0.2"),),
+)  # fmt: skip
+
+
+def backend(number: int) -> Endpoint:
+    return Endpoint(IPv4Address("172.16.27.2") + number, 8080, number % 2 == 0)
+
+
+PORTS = st.builds(
+    ServicePort,
+    st.just("default"),
+    st.sampled_from(["web", "db", "dns"]),
+    st.sampled_from(["", "http"]),
+    st.sampled_from(["tcp", "udp"]),
+    st.sampled_from([IPv4Address("10.254.0.5"), IPv4Address("10.254.0.6")]),
+    st.sampled_from([80, 81]),
+    st.sampled_from([0, 30080]),
+    st.just(()),
+    st.sampled_from([0, 100, 200]),
+    st.booleans(),
+    st.lists(st.integers(0, 4), unique=True, max_size=4).map(lambda numbers: tuple(map(backend, sorted(numbers)))),
+)
+SETS = st.lists(PORTS, max_size=4, unique_by=lambda port: (port.service, port.port_name, port.protocol))
+
+
+class Table:
+    """What nft holds after commands, as far as these use it; refuses what nft would."""
+
+    def __init__(self) -> None:
+        self.chains: dict[str, list[str]] = {}
+        self.elements: dict[tuple[str, str], str] = {}
+        self.sets: dict[str, Any] = {}
+
+    def say(self, commands: list[dict[str, Any]]) -> None:
+        for command in commands:
+            ((verb, what),) = command.items()
+            ((kind, value),) = what.items()
+            getattr(self, f"{verb}_{kind}")(value)
+
+    def add_table(self, value: dict[str, Any]) -> None:
+        pass
+
+    def delete_table(self, value: dict[str, Any]) -> None:
+        self.__init__()  # type: ignore[misc]
+
+    def add_chain(self, value: dict[str, Any]) -> None:
+        self.chains.setdefault(value["name"], [])
+
+    def flush_chain(self, value: dict[str, Any]) -> None:
+        self.chains[value["name"]] = []
+
+    def delete_chain(self, value: dict[str, Any]) -> None:
+        assert not self.chains.pop(value["name"])
+        name = f'"{value["name"]}"'
+        assert not any(name in rule for rules in self.chains.values() for rule in rules), f"{name} is used"
+        assert value["name"] not in self.elements.values()
+
+    def add_rule(self, value: dict[str, Any]) -> None:
+        rule = json.dumps(value["expr"])
+        for word in rule.split('"'):
+            if word.startswith(("endpoint-", "service-", "external-")):
+                assert word in self.chains or word in self.sets, word
+            if word.startswith("@affinity-"):
+                assert word[1:] in self.sets, word
+        self.chains[value["chain"]].append(rule)
+
+    def add_set(self, value: dict[str, Any]) -> None:
+        assert value["name"] not in self.sets
+        self.sets[value["name"]] = value.get("timeout", 0)
+
+    def add_map(self, value: dict[str, Any]) -> None:
+        self.sets[value["name"]] = 0
+
+    def delete_set(self, value: dict[str, Any]) -> None:
+        name = f'"@{value["name"]}"'
+        assert not any(name in rule for rules in self.chains.values() for rule in rules), f"{name} is used"
+        del self.sets[value["name"]]
+
+    def add_element(self, value: dict[str, Any]) -> None:
+        (element,) = value["elem"]
+        key, verdict = element if isinstance(element, list) else (element, "")
+        target = verdict["goto"]["target"] if verdict else ""
+        assert not target or target in self.chains
+        place = (value["name"], json.dumps(key))
+        assert place not in self.elements or self.elements[place] == target, f"{place} is there"
+        self.elements[place] = target
+
+    def delete_element(self, value: dict[str, Any]) -> None:
+        (element,) = value["elem"]
+        key = element[0] if isinstance(element, list) else element
+        del self.elements[value["name"], json.dumps(key)]
+
+    def value(self) -> Any:
+        return self.chains, self.elements, self.sets
+
+
+@given(SETS, SETS, SETS)
+def test_an_update_ends_where_a_replacement_would(
+    first: list[ServicePort], second: list[ServicePort], third: list[ServicePort]
+) -> None:
+    table, held = Table(), ruleset(NETWORK, first)
+    table.say(replacement(held))
+    for ports in (second, third, first):
+        wanted = ruleset(NETWORK, ports, held)
+        assert wanted == ruleset(NETWORK, ports)
+        table.say(update(held, wanted))
+        fresh = Table()
+        fresh.say(replacement(wanted))
+        assert table.value() == fresh.value()
+        assert update(wanted, wanted) == []
+        held = wanted
+
+
+def test_a_change_in_a_thousand_services_is_a_few_commands() -> None:
+    ports = [port(number, 3) for number in range(1000)]
+    held = ruleset(NETWORK, ports)
+    wanted = ruleset(NETWORK, [*ports[:500], port(500, 4), *ports[501:]], held)
+    assert len(update(held, wanted)) <= 8
+    assert len(update(held, ruleset(NETWORK, ports[1:], held))) <= 14
+
+
+def port(number: int, endpoints: int) -> ServicePort:
+    address = IPv4Address("10.254.1.0") + number
+    return ServicePort(
+        "default", f"web{number}", "", "tcp", address, 80, endpoints=tuple(map(backend, range(endpoints)))
+    )
+
+
+def service(**spec: Any) -> dict[str, Any]:
+    ports = [{"name": "http", "port": 80, "protocol": "TCP", "nodePort": 30080}]
+    return {
+        "metadata": {"namespace": "default", "name": "web"},
+        "spec": {"clusterIP": "10.254.0.5", "ports": ports, **spec},
+    }
+
+
+def slice_of(*endpoints: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": "default", "name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+        "endpoints": list(endpoints),
+    }
+
+
+def endpoint(address: str, node: str = "larrain", **conditions: bool) -> dict[str, Any]:
+    return {"addresses": [address], "nodeName": node, "conditions": conditions}
+
+
+def test_ports_have_their_ready_endpoints() -> None:
+    one = slice_of(
+        endpoint("172.16.24.4", "concepcion", ready=True), endpoint("172.16.27.7"), endpoint("172.16.27.8", ready=False)
+    )
+    assert owner_of(one) == ("default", "web")
+    (found,) = service_ports(service(sessionAffinity="ClientIP"), [one], "larrain")
+    assert found.endpoints == (
+        Endpoint(IPv4Address("172.16.24.4"), 8080),
+        Endpoint(IPv4Address("172.16.27.7"), 8080, True),
+    )
+    assert found.affinity_s == 10800 and found.node_port == 30080 and found.words == "default/web:http"
+
+
+def test_endpoints_that_end_serve_while_there_is_no_other() -> None:
+    ending = endpoint("172.16.27.7", ready=False, serving=True, terminating=True)
+    (found,) = service_ports(service(), [slice_of(ending)], "larrain")
+    assert [str(one.address) for one in found.endpoints] == ["172.16.27.7"]
+    (found,) = service_ports(service(), [slice_of(ending, endpoint("172.16.27.8", ready=True))], "larrain")
+    assert [str(one.address) for one in found.endpoints] == ["172.16.27.8"]
+
+
+def test_what_has_no_address_has_no_rules() -> None:
+    assert service_ports(service(clusterIP="None"), [], "larrain") == ()
+    assert service_ports(service(type="ExternalName"), [], "larrain") == ()
+
+
+def test_without_endpoints_there_is_only_a_refusal() -> None:
+    rules = ruleset(NETWORK, service_ports(service(), [], "larrain"))
+    assert rules.elements["no-endpoint-services", ("10.254.0.5", "tcp", 80)] == "reject-chain"
+    assert rules.elements["no-endpoint-nodeports", ("tcp", 30080)] == "reject-chain"
+    assert not rules.chains
+    assert isinstance(rules, Ruleset)
+
+
+def test_local_traffic_stays_and_is_dropped_where_there_is_nobody() -> None:
+    far = slice_of(endpoint("172.16.24.4", "concepcion", ready=True))
+    (found,) = service_ports(service(externalTrafficPolicy="Local"), [far], "larrain")
+    rules = ruleset(NETWORK, [found])
+    (entry,) = (chain for name, chain in rules.chains.items() if name.startswith("external-"))
+    assert entry[-1] == ({"drop": None},)
+
+
+def test_where_bridged_packets_are_not_seen_neighbours_are_masqueraded() -> None:
+    blind = Network(NETWORK.node, NETWORK.pods, NETWORK.services, NETWORK.own_pods, NETWORK.node_addresses, False)
+    (chain,) = (rules for name, rules in ruleset(blind, [port(1, 1)]).chains.items() if name.startswith("endpoint"))
+    assert chain[0][0]["match"]["right"] == {"prefix": {"addr": "172.16.27.0", "len": 24}}
+
+
+def test_names_of_chains_are_ones_that_nft_takes() -> None:
+    long = ServicePort("n" * 63, "s" * 63, "p" * 15, "tcp", IPv4Address("10.254.0.5"), 80, endpoints=(backend(0),))
+    other = ServicePort("n" * 63, "s" * 63, "q" * 15, "tcp", IPv4Address("10.254.0.5"), 81, endpoints=(backend(0),))
+    names = [*ruleset(NETWORK, [long, other]).chains]
+    assert len(set(names)) == 4 and max(map(len, names)) <= 127
+
+
+def test_a_service_in_words_in_both_languages() -> None:
+    ports = service_ports(
+        service(sessionAffinity="ClientIP"),
+        [slice_of(endpoint("172.16.27.7", ready=True), endpoint("172.16.24.4"))],
+        "larrain",
+    )
+    english = service_words(NETWORK, ports)
+    assert english[0] == "To 10.254.0.5 port 80/tcp (default/web:http):"
+    assert "  who was here less than 10800 s ago goes to the same one again" in english
+    assert (
+        "  a new connection goes to one of 2 by chance, each as likely: 172.16.24.4:8080, 172.16.27.7:8080" in english
+    )
+    assert "  the same on port 30080 of this host (10.9.0.2), and the source becomes this host's" in english
+    spanish = service_words(NETWORK, service_ports(service(), [], "larrain"), language="es")
+    assert spanish[1] == "  nadie lo atiende; un paquete se rechaza en el acto (ICMP puerto inalcanzable)"

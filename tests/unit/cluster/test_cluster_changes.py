@@ -1,0 +1,82 @@
+"""What a watcher tells of a cluster's objects, one change at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trenza.cluster.changes import endpoint_changes, node_changes, pod_changes
+
+Object = dict[str, Any]
+
+
+def node(ready: str, message: str = "") -> Object:
+    return {
+        "metadata": {"name": "larrain"},
+        "status": {"conditions": [{"type": "Ready", "status": ready, "message": message}]},
+    }
+
+
+def pod(phase: str, *, ending: bool = False) -> Object:
+    metadata: Object = {"namespace": "default", "name": "web"}
+    if ending:
+        metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    return {
+        "metadata": metadata,
+        "spec": {"nodeName": "larrain"},
+        "status": {"phase": phase, "podIP": "172.16.88.2"},
+    }
+
+
+def endpoint_slice(*addresses: str, unready: str = "") -> Object:
+    endpoints: list[Object] = [{"addresses": [address]} for address in addresses]
+    if unready:
+        endpoints.append({"addresses": [unready], "conditions": {"ready": False}})
+    labels = {"kubernetes.io/service-name": "web"}
+    return {"metadata": {"namespace": "default", "name": "web-x", "labels": labels}, "endpoints": endpoints}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        (None, node("False"), []),
+        (None, node("True"), ["larrain is Ready"]),
+        (node("True"), node("True", "still"), []),
+        (node("True"), node("Unknown", "silence"), ["larrain is NotReady: silence"]),
+        (node("Unknown"), node("True"), ["larrain is Ready"]),
+        (node("True"), None, ["larrain is no node of the cluster any more"]),
+    ],
+)
+def test_whether_the_cluster_counts_on_a_node(before: Object | None, now: Object | None, told: list[str]) -> None:
+    assert [one.text for one in node_changes(before, now)] == told
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        (None, pod("Pending"), []),
+        (pod("Pending"), pod("Running"), [("the pod default/web runs at 172.16.88.2", "Running")]),
+        (pod("Running"), pod("Running"), []),
+        (pod("Running"), pod("Running", ending=True), [("the pod default/web is to end", "Terminating")]),
+        (pod("Running", ending=True), None, [("the pod default/web is gone", "Deleted")]),
+        (pod("Running"), pod("Failed"), [("the pod default/web has failed", "Failed")]),
+    ],
+)
+def test_how_far_a_pod_is(before: Object | None, now: Object | None, told: list[tuple[str, str]]) -> None:
+    changes = list(pod_changes(before, now))
+    assert [(one.text, one.fields["state"]) for one in changes] == told
+    assert all(one.node == "larrain" for one in changes)
+
+
+def test_a_services_endpoints_are_those_that_are_ready() -> None:
+    (gained,) = endpoint_changes(None, endpoint_slice("172.16.88.2", unready="172.16.59.2"))
+    assert gained.text == "the service default/web has got 172.16.88.2"
+    (both,) = endpoint_changes(endpoint_slice("172.16.88.2"), endpoint_slice("172.16.59.2"))
+    assert both.text == "the service default/web has got 172.16.59.2 and has lost 172.16.88.2"
+    assert both.fields == {
+        "state": "endpoints", "service": "default/web", "gained": ["172.16.59.2"], "lost": ["172.16.88.2"],
+    }  # fmt: skip
+    assert not list(endpoint_changes(endpoint_slice("172.16.88.2"), endpoint_slice("172.16.88.2")))
+    (lost,) = endpoint_changes(endpoint_slice("172.16.88.2"), None)
+    assert lost.fields["lost"] == ["172.16.88.2"]
