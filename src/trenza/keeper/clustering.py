@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import socket
 import ssl
 import threading
@@ -25,7 +24,6 @@ from trenza.keeper.connection import Connection
 from trenza.linux.inside import SandboxNodes
 from trenza.linux.netns import Home
 from trenza.model.cluster import API_PORT, ETCD_PORT, Cluster, Member
-from trenza.model.names import NodeName
 from trenza.wire import Message
 
 if TYPE_CHECKING:
@@ -315,13 +313,6 @@ class Clustering:
             return
         connection.send({"result": {**found, "leases": leases}})
 
-    def end(self, what: str, number: signal.Signals) -> None:
-        """Send a signal to the server or an agent, for whoever breaks things."""
-        watched = self._watched.get(what)
-        if watched is None:
-            raise UsageError(f"{_named(what)} does not run")
-        signal.pidfd_send_signal(watched[1], number)
-
 
 def _named(what: str) -> str:
     return "the API server" if what == SERVER else f"the agent of {what}"
@@ -330,8 +321,3 @@ def _named(what: str) -> str:
 def _is_ready(node: dict[str, Any]) -> bool:
     conditions = node.get("status", {}).get("conditions", ())
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-
-
-def hosts(cluster: Cluster) -> set[NodeName]:
-    """The hosts that take part."""
-    return {cluster.master.node, *(one.node for one in cluster.nodes), *(one.node for one in cluster.etcd)}

@@ -75,6 +75,7 @@ async def test_who_asks_decides_what_is_answered(ask: Client, tls: ssl.SSLContex
         ("DELETE", f"{MAPS}/x", b"{", "application/json", 400, "BadRequest"),
         ("DELETE", f"{MAPS}/x", b'{"preconditions": {"uid": "other"}}', "application/json", 409, "Conflict"),
         ("POST", f"{MAPS}?dryRun=Some", b"{}", "application/json", 422, "Invalid"),
+        ("POST", f"{MAPS}?fieldManager=a%0Ab", b'{"metadata": {"name": "y"}}', "application/json", 422, "Invalid"),
         ("POST", f"{MAPS}?fieldValidation=Often", b"{}", "application/json", 422, "Invalid"),
         ("GET", f"{MAPS}?labelSelector=!!", None, "", 400, "BadRequest"),
         ("GET", f"{PODS_PATH}?fieldSelector=spec.foo%3Dx", None, "", 400, "BadRequest"),
@@ -117,6 +118,12 @@ async def test_what_is_no_http_ends_only_its_own_connection(ask: Client, tls: ss
     large = await ask("POST", MAPS, named("large", a="x" * 2_000_000))
     assert large.status in (413, 422)
     assert (await ask("GET", "/version")).status == 200
+
+
+async def test_a_warning_stays_within_its_header(ask: Client) -> None:
+    strange = {**named("strange"), "x\r\nX-Injected: y": 1}
+    answered = await ask("POST", MAPS, strange, fieldValidation="Warn")
+    assert answered.status == 201, answered
 
 
 async def test_a_generated_name_and_a_dry_run(ask: Client) -> None:

@@ -12,7 +12,6 @@ from kind_examples import NOW_S
 
 from trenza.cluster.kinds.bodies import checked
 from trenza.cluster.kinds.defaults import with_defaults, with_pod_admission
-from trenza.cluster.kinds.deletion import DeleteOptions, deleted
 from trenza.cluster.kinds.fields import find_definition, referred, resolved
 from trenza.cluster.kinds.managed import after_update, applied
 from trenza.cluster.kinds.patches import merge_patched
@@ -22,6 +21,7 @@ from trenza.cluster.kinds.strategic import strategically_merged
 from trenza.cluster.kinds.strategies import addressed, for_creation, for_update, workload_selector
 from trenza.cluster.kinds.tables import table
 from trenza.cluster.kinds.validation.objects import validate_new, validate_request, validate_update
+from trenza.cluster.server.deletion import DeleteOptions, deleted
 
 STORED = [one for one in RESOURCES if "create" in one.verbs and "list" in one.verbs]
 REQUESTED = [one for one in RESOURCES if one.verbs == ("create",)]

@@ -13,7 +13,7 @@ from kind_examples import NOW_S, pod, service
 from trenza.cluster.kinds.defaults import with_defaults
 from trenza.cluster.kinds.managed import after_update, applied, manager_name, managers_of
 from trenza.cluster.kinds.resources import Object
-from trenza.cluster.kinds.status import ApiError
+from trenza.cluster.kinds.status import ApiError, Causes
 
 
 def config_map(**data: str) -> Object:
@@ -144,12 +144,15 @@ def test_an_element_said_twice_is_refused() -> None:
 
 
 def test_a_writer_has_a_name() -> None:
-    assert manager_name("", "kubectl/v1.32.4 (linux/amd64)") == "kubectl"
-    assert manager_name("mine", "kubectl/v1") == "mine"
-    assert manager_name("", "") == "unknown"
+    fine = Causes()
+    assert manager_name("", "kubectl/v1.32.4 (linux/amd64)", fine) == "kubectl"
+    assert manager_name("mine", "kubectl/v1", fine) == "mine"
+    assert manager_name("", "", fine) == "unknown"
+    assert not fine.found
     for wrong in ("x" * 129, "a\n"):
-        with pytest.raises(ApiError, match="fieldManager"):
-            manager_name(wrong, "")
+        causes = Causes()
+        manager_name(wrong, "", causes)
+        assert [cause.field for cause in causes.found] == ["fieldManager"]
     with pytest.raises(ApiError) as refused:
         applied(None, config_map(), "", NOW_S)
     assert refused.value.message == (

@@ -19,7 +19,7 @@ from typing import Any
 from trenza.cluster.kinds.fields import Schema, definitions, find_definition, resolved
 from trenza.cluster.kinds.names import timestamp
 from trenza.cluster.kinds.resources import Object
-from trenza.cluster.kinds.status import ApiError, Cause, Causes, Details, bad_request, invalid, manager_required
+from trenza.cluster.kinds.status import ApiError, Cause, Causes, Details, bad_request, manager_required
 
 Path = tuple[str, ...]
 FieldSet = frozenset[Path]
@@ -61,15 +61,12 @@ class Manager:
         )
 
 
-def manager_name(asked: str, user_agent: str) -> str:
-    """Who writes: the query's `fieldManager`, else the program's name in its User-Agent. Raises a 422."""
-    causes = Causes()
+def manager_name(asked: str, user_agent: str, causes: Causes) -> str:
+    """Who writes: the query's `fieldManager`, else the program of the User-Agent; `causes` hears what is wrong."""
     if len(asked) > _NAME_LETTERS:
         causes.too_long("fieldManager", _NAME_LETTERS)
     if not asked.isprintable():
         causes.invalid("fieldManager", asked, "should only contain printable characters")
-    if causes.found:
-        raise invalid("PatchOptions.meta.k8s.io", "", causes.found)
     return asked or user_agent.partition("/")[0][:_NAME_LETTERS] or "unknown"
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from trenza.cluster.kinds.negotiation import Form, wanted_form
+from trenza.cluster.kinds.negotiation import Form, wanted_form, warning_header
 from trenza.cluster.kinds.resources import Object, Resource
 from trenza.cluster.kinds.status import ApiError, unavailable
 from trenza.cluster.kinds.tables import partial, partial_list, table
@@ -164,6 +164,5 @@ def _rendered(value: Object, wanted: Wanted, status: int) -> Response:
 def _with_warnings(response: Response, warnings: tuple[str, ...]) -> Response:
     if not warnings:
         return response
-    quoted = (warning.replace("\\", "\\\\").replace('"', '\\"') for warning in warnings)
-    headers = tuple(("Warning", f'299 - "{one}"'.encode().decode("latin-1")) for one in quoted)
+    headers = tuple(("Warning", warning_header(one).encode().decode("latin-1")) for one in warnings)
     return Response(response.status, response.body, response.content_type, response.headers + headers)

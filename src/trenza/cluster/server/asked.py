@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from trenza.cluster.kinds.bodies import FieldValidation, checked, field_validation, read_body, read_value
 from trenza.cluster.kinds.defaults import with_defaults
-from trenza.cluster.kinds.managed import applied
+from trenza.cluster.kinds.managed import applied, manager_name
 from trenza.cluster.kinds.names import timestamp
 from trenza.cluster.kinds.patches import APPLY_PATCH, patched
 from trenza.cluster.kinds.resources import Object, Resource, find_resource
@@ -41,8 +41,6 @@ from trenza.cluster.server.reviews import reviewed
 from trenza.cluster.server.targets import Target
 from trenza.cluster.server.users import Tokens, User
 from trenza.cluster.server.versions import from_storage, storage_resource, to_storage
-
-_MANAGER_BYTES = 128
 
 
 @dataclass(slots=True)
@@ -106,13 +104,10 @@ class Asked:
         dry_run = self.request.values("dryRun")
         if any(one != "All" for one in dry_run):
             causes.unsupported("dryRun", list(dry_run), ["All"])
-        manager = query.get("fieldManager", "")
-        if len(manager) > _MANAGER_BYTES:
-            causes.too_long("fieldManager", _MANAGER_BYTES)
+        manager = manager_name(query.get("fieldManager", ""), self.request.header("user-agent"), causes)
         if causes.found:
             raise invalid(f"{options}.meta.k8s.io", "", causes.found)
-        program = self.request.header("user-agent").partition("/")[0][:_MANAGER_BYTES]
-        return Writer(manager or program or "unknown", bool(dry_run))
+        return Writer(manager, bool(dry_run))
 
     def _read(self, resource: Resource) -> Object:
         body = read_body(self.request.body, self.media_type, resource.api_version, resource.kind, self._validation())
