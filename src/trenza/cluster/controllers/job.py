@@ -24,7 +24,6 @@ from trenza.cluster.controllers.objects import (
     time_text,
     uid_of,
     with_condition,
-    with_spec,
     with_status,
 )
 from trenza.cluster.controllers.pods import (
@@ -56,19 +55,6 @@ def generated_labels(job: Object) -> dict[str, str]:
     """The labels by which a job's pods are known, under their old and their new names."""
     named = {"controller-uid": uid_of(job), "job-name": name_of(job)}
     return {**{f"batch.kubernetes.io/{label}": value for label, value in named.items()}, **named}
-
-
-def with_generated_selector(job: Object) -> Object:
-    """A new job as the registry completes it, once it has its uid; one that brings a selector of its own is left."""
-    spec = spec_of(job)
-    if spec.get("manualSelector") or spec.get("selector"):
-        return job
-    labels = generated_labels(job)
-    shape = spec.get("template") or {}
-    described = shape.get("metadata") or {}
-    shape = {**shape, "metadata": {**described, "labels": {**(described.get("labels") or {}), **labels}}}
-    key = "batch.kubernetes.io/controller-uid"
-    return with_spec(job, selector={"matchLabels": {key: labels[key]}}, template=shape)
 
 
 def finished_at_s(job: Object) -> float | None:

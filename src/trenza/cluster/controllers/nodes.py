@@ -175,14 +175,3 @@ def tolerated_until_s(pod: Object, taints: Sequence[Mapping[str, str]], now_s: f
         if seconds:
             ends.append((time_s(taint.get("timeAdded")) or now_s) + max(0, min(seconds)))
     return min(ends, default=None)
-
-
-def with_default_tolerations(pod: Object, seconds: int) -> Object:
-    """A new pod as admission completes it: it stays `seconds` on a node in trouble, unless it says otherwise."""
-    tolerations = list(spec_of(pod).get("tolerations") or ())
-    for key in (NOT_READY, UNREACHABLE):
-        taint = {"key": key, "effect": NO_EXECUTE}
-        if not any(tolerates(toleration, taint) for toleration in tolerations):
-            added = {"key": key, "operator": "Exists", "effect": NO_EXECUTE, "tolerationSeconds": seconds}
-            tolerations.append(added)
-    return with_spec(pod, tolerations=tolerations)

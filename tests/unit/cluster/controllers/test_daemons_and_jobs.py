@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 from hypothesis import given
@@ -9,7 +10,6 @@ from hypothesis import strategies as st
 from simulated_cluster import Simulation, cluster, node, template, workload
 
 from trenza.cluster.controllers.controlplane import Settings
-from trenza.cluster.controllers.job import with_generated_selector
 from trenza.cluster.controllers.nodes import NodeTimes
 from trenza.cluster.controllers.objects import (
     Object,
@@ -23,6 +23,8 @@ from trenza.cluster.controllers.objects import (
 )
 from trenza.cluster.controllers.pods import is_active, is_finished, is_ready, node_of, phase_of
 from trenza.cluster.controllers.snapshot import DAEMON_SETS, JOBS, NODES, PODS
+from trenza.cluster.kinds.resources import find_resource
+from trenza.cluster.kinds.strategies import for_creation
 
 
 def daemons(run: Simulation) -> list[str]:
@@ -162,11 +164,15 @@ def test_a_job_that_fails_too_often_gives_up_in_kubernetes_words() -> None:
 
 
 def test_a_new_job_selects_its_pods_by_its_uid() -> None:
-    thing = with_generated_selector(with_metadata(job(), uid="u"))
-    assert spec_of(thing)["selector"] == {"matchLabels": {"batch.kubernetes.io/controller-uid": "u"}}
+    jobs = find_resource("batch", "v1", "jobs")
+    assert jobs is not None
+    thing = for_creation(jobs, job(), 1.0, Random(1))
+    uid = metadata_of(thing)["uid"]
+    assert spec_of(thing)["selector"] == {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
     labels = spec_of(thing)["template"]["metadata"]["labels"]
     assert labels["job-name"] == labels["batch.kubernetes.io/job-name"] == "work" and labels["app"] == "web"
-    assert with_generated_selector(thing) == thing
+    own = with_spec(job(), manualSelector=True, selector={"matchLabels": {"app": "web"}})
+    assert spec_of(for_creation(jobs, own, 1.0, Random(1)))["selector"] == {"matchLabels": {"app": "web"}}
 
 
 def test_retries_come_later_and_later() -> None:

@@ -13,7 +13,6 @@ from trenza.cluster.controllers.nodes import (
     NodeTimes,
     tolerated_until_s,
     wanted_taints,
-    with_default_tolerations,
 )
 from trenza.cluster.controllers.objects import (
     condition_of,
@@ -27,9 +26,10 @@ from trenza.cluster.controllers.objects import (
 )
 from trenza.cluster.controllers.pods import is_active, is_ready, node_of
 from trenza.cluster.controllers.snapshot import ENDPOINTS, LEASES, NODES, PODS, REPLICATION_CONTROLLERS, SERVICES
+from trenza.cluster.kinds.defaults import with_pod_admission
 
 SHORT = Settings(node_times=NodeTimes(grace_s=4.0))
-TOLERATIONS = spec_of(with_default_tolerations(pod("p"), 3))["tolerations"]
+TOLERATIONS = spec_of(with_pod_admission(pod("p"), toleration_s=3))["tolerations"]
 
 
 def lab(**options: Any) -> Simulation:
@@ -163,7 +163,7 @@ def test_how_long_a_pod_stays_beside_a_taint() -> None:
 
 def test_admission_adds_tolerations_only_where_none_is() -> None:
     own = [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 1}]
-    found = spec_of(with_default_tolerations(pod("p", tolerations=own), 300))["tolerations"]
+    found = spec_of(with_pod_admission(pod("p", tolerations=own), toleration_s=300))["tolerations"]
     assert [(each["key"], each["tolerationSeconds"]) for each in found] == [
         ("node.kubernetes.io/not-ready", 1),
         ("node.kubernetes.io/unreachable", 300),
