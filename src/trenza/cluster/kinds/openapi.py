@@ -18,7 +18,6 @@ from trenza.cluster.kinds.fields import META, Schema, definitions, find_definiti
 from trenza.cluster.kinds.resources import RESOURCES, Object, Resource
 
 # kubectl 1.32 accepts this name only for the protobuf document; older ones take the bytes whatever they are called.
-V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 OCTET_STREAM = "application/octet-stream"
 _KIND_MARK = "x-kubernetes-group-version-kind"
 _TITLE = "Kubernetes"

@@ -276,19 +276,11 @@ RESOURCES: tuple[Resource, ...] = (
 _BY_PATH: Mapping[tuple[str, str, str], Resource] = MappingProxyType(
     {(resource.group, resource.version, resource.plural): resource for resource in RESOURCES}
 )
-_BY_KIND: Mapping[tuple[str, str], Resource] = MappingProxyType(
-    {(resource.api_version, resource.kind): resource for resource in RESOURCES}
-)
 
 
 def find_resource(group: str, version: str, plural: str) -> Resource | None:
     """The resource under `/apis/GROUP/VERSION/…/PLURAL` (group "" is `/api/v1`), if it is served."""
     return _BY_PATH.get((group, version, plural))
-
-
-def find_resource_of_kind(api_version: str, kind: str) -> Resource | None:
-    """The resource whose objects say `apiVersion` and `kind`, if it is served."""
-    return _BY_KIND.get((api_version, kind))
 
 
 def group_versions() -> tuple[tuple[str, str], ...]:

@@ -166,13 +166,6 @@ class HostNetwork:
             pod.close()
         netns.flush_carrier(self._sock.fileno(), nic)
 
-    def raise_loopback(self, pod_netns: int) -> None:
-        pod = NetlinkSocket(self._home, pod_netns)
-        try:
-            _check(pod.send([rtnetlink.set_link(1, up=True)]), "lo")
-        finally:
-            pod.close()
-
     def disconnect_pod(self, nic: str) -> None:
         """Take a pod's interface away, if it is still there: it would go with the pod, but later."""
         self._sock.send([rtnetlink.delete_link(nic)])

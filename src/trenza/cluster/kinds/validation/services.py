@@ -129,17 +129,6 @@ def node_port_out_of_range(path: str, node_port: int, ranges: Ranges) -> Cause:
     return _cause(f"{path}.nodePort", node_port, why)
 
 
-def node_port_taken(port_index: int, node_port: int) -> Cause:
-    """The cause for a node port that another service has."""
-    return _cause(f"spec.ports[{port_index}].nodePort", node_port, "provided port is already allocated")
-
-
-def cluster_ip_taken(address: str) -> Cause:
-    """The cause for a cluster address that another service has."""
-    why = f"failed to allocated ip:{address} with error:provided IP is already allocated"
-    return _cause("spec.clusterIPs", [address], why)
-
-
 def _cause(path: str, value: Any, why: str) -> Cause:
     causes = Causes()
     causes.invalid(path, value, why)
