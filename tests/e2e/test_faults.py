@@ -104,6 +104,15 @@ def test_what_comes_back_is_as_broken_as_before(lab: Cli) -> None:
     until(lambda: fetches(lab), what="the service again")
 
 
+def test_a_service_that_comes_back_paused_is_its_own_program(lab: Cli) -> None:
+    """It is stopped the moment it is started: never earlier, as a process of ours that has not executed it yet."""
+    lab.ok("fault", "pause", "h2", "web")
+    for _ in range(5):
+        lab.ok("restart", "h2")
+        stopped = lab.ok("exec", "--no-record", "h2", "--", "ps", "-e", "-o", "stat=,comm=")
+        assert [line.split()[1] for line in stopped.splitlines() if line.startswith("T")] == ["python3"]
+
+
 def test_the_same_fault_twice_and_what_is_not_there_are_told(lab: Cli) -> None:
     lab.ok("fault", "cut", "w1")
     again = lab("fault", "cut", "w1")

@@ -2,7 +2,9 @@
 
 New bridges stay down until their ports are in and settled, so that they all begin to forward in one step; routes of
 their nodes wait for them, since they may lead over them. Carrier changes are flushed (`netns.flush_carrier`), or the
-first packets of a new link are lost for up to a second.
+first packets of a new link are lost for up to a second. So would be an IPv6 neighbour's first question for a new
+address: the kernel joins the group it is asked in from a work queue, after its answer (net/ipv6/addrconf.c,
+addrconf_dad_start), and whoever was not heard asks again a second later. Therefore a run ends when they have joined.
 """
 
 from __future__ import annotations
@@ -10,11 +12,12 @@ from __future__ import annotations
 import errno
 import select
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from ipaddress import IPv6Address
 from typing import Final, Protocol
 
 from trenza.errors import KernelError
-from trenza.linux import netns, rtnetlink
+from trenza.linux import netns, rtnetlink, rtnetlink_dump
 from trenza.linux.netlink import SEND_BYTES, SEND_MESSAGES, NetlinkSocket
 from trenza.linux.schedule import Item, SysctlWrite
 from trenza.linux.translate import Places, Translation
@@ -25,6 +28,9 @@ from trenza.plan.operations import Create, Operation
 
 _GONE_DEADLINE_S: Final = 3.0
 """How long a name may stay taken by a link whose other end lies in a namespace that the kernel is still freeing."""
+_LISTENING_DEADLINE_S: Final = 1.0
+"""How long to wait for the groups of new IPv6 addresses; by then, whoever has asked in vain asks again."""
+_LISTENING_PAUSE_S: Final = 0.001
 _LINK_GROUP: Final = 1
 
 
@@ -80,6 +86,8 @@ class Run:
         for interface in work.touched:
             if interface.node in work.rising:
                 self._flush(interface)
+        if self._refusal is None:
+            self._await_listening(work.listening)
         for operation in self._operations[: self._limit]:
             done(operation)
         if self._refusal is not None:
@@ -168,6 +176,19 @@ class Run:
         except KernelError:
             return  # the node ended meanwhile, and its links with it
         netns.flush_carrier(sock.fileno(), interface.nic)
+
+    def _await_listening(self, groups: Mapping[NodeName, set[tuple[int, IPv6Address]]]) -> None:
+        """Wait until the nodes hear what is asked in the groups of their new IPv6 addresses."""
+        deadline_s = time.monotonic() + _LISTENING_DEADLINE_S
+        for node, wanted in groups.items():
+            try:
+                sock = self._ground.sock(node)
+                while not wanted <= rtnetlink_dump.groups(sock.dump(rtnetlink.DUMP_GROUPS)):
+                    if time.monotonic() > deadline_s:
+                        return
+                    time.sleep(_LISTENING_PAUSE_S)
+            except (KernelError, OSError):
+                continue  # the node ended meanwhile
 
 
 def _new_names(operation: Operation) -> tuple[Interface, ...]:

@@ -10,6 +10,7 @@ are said in a second message.
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
 from struct import Struct
 from typing import Final
 
@@ -40,6 +41,8 @@ GETROUTE: Final = 26
 NEWNEIGH: Final = 28
 DELNEIGH: Final = 29
 GETNEIGH: Final = 30
+NEWMULTICAST: Final = 56
+GETMULTICAST: Final = 58
 GETNETCONF: Final = 82
 GETNSID: Final = 90
 
@@ -112,6 +115,11 @@ def link_local(mac: Mac) -> bytes:
     """The IPv6 link-local address that the kernel makes from a MAC (RFC 4291, appendix A)."""
     octets = mac_bytes(mac)
     return b"\xfe\x80" + bytes(6) + bytes((octets[0] ^ 2,)) + octets[1:3] + b"\xff\xfe" + octets[3:]
+
+
+def solicited_node(address: IPv6Address) -> IPv6Address:
+    """The multicast group in which others ask for the owner of an address (RFC 4291, section 2.7.1)."""
+    return IPv6Address(b"\xff\x02" + bytes(9) + b"\x01\xff" + address.packed[-3:])
 
 
 def named(nic: str) -> bytes:
@@ -357,6 +365,7 @@ DUMP_LINKS: Final = message(GETLINK, DUMP, _LINK(0, 0, 0, 0, 0) + attribute(29, 
 """All links without the counters that can be left out (those of IPv6)."""
 DUMP_LINKS_WITH_COUNTERS: Final = message(GETLINK, DUMP, _LINK(0, 0, 0, 0, 0))
 DUMP_ADDRESSES: Final = message(GETADDR, DUMP, _ADDRESS(0, 0, 0, 0, 0))
+DUMP_GROUPS: Final = message(GETMULTICAST, DUMP, _ADDRESS(AF_INET6, 0, 0, 0, 0))
 DUMP_ROUTES: Final = message(
     GETROUTE, DUMP, _ROUTE(0, 0, 0, 0, 0, 0, 0, 0, 0) + attribute(15, u32(_MAIN_TABLE))
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What rtnetlink answers: dumps of links, addresses, routes, neighbours and forwarding entries as records.
+"""What rtnetlink answers: dumps of links, addresses, groups, routes, neighbours and forwarding entries as records.
 
 Records hold what the kernel says, by ifindex; names, peers and meaning are `observe`'s and `measure`'s.
 """
@@ -20,9 +20,11 @@ from trenza.linux.rtnetlink import (
     DELLINK,
     DELNEIGH,
     DELROUTE,
+    GETMULTICAST,
     IFF_UP,
     NEWADDR,
     NEWLINK,
+    NEWMULTICAST,
     NEWNEIGH,
     NEWROUTE,
 )
@@ -41,6 +43,7 @@ _LOWER_UP: Final = 0x10000
 _ARPHRD_LOOPBACK: Final = 772
 _CLONED: Final = 0x200
 _MAIN_TABLE: Final = 254
+_IFA_MULTICAST: Final = 7
 
 
 def number(data: bytes | None) -> int:
@@ -195,6 +198,15 @@ def address_record(data: bytes, start: int, end: int) -> AddressRecord | None:
     if ip is None:
         return None
     return AddressRecord(index, ip, length, scope, number(found[8]) if 8 in found else flags, number(found.get(11)))
+
+
+def groups(data: bytes) -> set[tuple[int, IPv6Address]]:
+    """The IPv6 multicast groups that interfaces have joined, each with the interface's index."""
+    return {
+        (_ADDRESS.unpack_from(data, start)[4], IPv6Address(attributes(data, start + 8, end)[_IFA_MULTICAST]))
+        for kind, _flags, _sequence, start, end in split_messages(data)
+        if kind in (NEWMULTICAST, GETMULTICAST)
+    }
 
 
 def routes(data: bytes) -> tuple[RouteRecord, ...]:

@@ -408,15 +408,20 @@ class Spawner:
             sender.close()
             receiver.settimeout(_ENTER_DEADLINE_S)
             message, ancillary, _, _ = receiver.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size) + 64)
-            self._report_command(client, request, message, ancillary)
-            if "service" in request:
-                _try_report(receiver, {"go": True})
+            self._report_command(client, request, message, ancillary, receiver)
         finally:
             receiver.close()
             for descriptor, _ in namespaces:
                 os.close(descriptor)
 
-    def _report_command(self, client: _Client, request: dict[str, Any], message: bytes, ancillary: list[Any]) -> None:
+    def _report_command(
+        self,
+        client: _Client,
+        request: dict[str, Any],
+        message: bytes,
+        ancillary: list[Any],
+        child: socket.socket,
+    ) -> None:
         report = json.loads(message) if message else {"error": "the command ended before it began", "errno": 0}
         pty: tuple[int, ...] = ()
         pidfds: tuple[int, ...] = ()
@@ -440,6 +445,8 @@ class Spawner:
             pidfds = (services[request["service"]].pidfd,)
             if request.get("reap"):
                 self.reaped[pid] = services[request["service"]]
+            _try_report(child, {"go": True})
+            _await_execution(child)
         self._answer(client, {"pid": pid}, (*pty, *pidfds))
         for descriptor in pty:
             os.close(descriptor)
@@ -507,7 +514,8 @@ class Spawner:
             moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 10) for descriptor in descriptors[:3]]
             for target, descriptor in enumerate(moved):
                 os.dup2(descriptor, target, inheritable=True)
-            os.closerange(3, 65536)
+            os.closerange(3, report.fileno())
+            os.closerange(report.fileno() + 1, 65536)  # the report ends when the command is executed
             if uid or gid:
                 os.setgroups([])
                 os.setresgid(gid, gid, gid)
@@ -529,6 +537,14 @@ class Spawner:
             _try_report(report, {"error": traceback.format_exc(limit=2), "errno": 0, "status": 125})
         finally:
             os._exit(status)
+
+
+def _await_execution(child: socket.socket) -> None:
+    """Until a child that was let go executes its command: stopped or looked at before, it would still be a spawner."""
+    try:
+        child.recv(4096)
+    except OSError:
+        pass  # late, or gone: how it ended will be told like any other end
 
 
 def _hide(*kept: int) -> None:

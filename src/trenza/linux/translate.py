@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import Final, Protocol, assert_never
 
 from trenza.errors import KernelError
@@ -94,7 +95,8 @@ class Translation:
     """The messages of one run of operations, in a `schedule`.
 
     Besides, what comes after it: `touched` are the links whose carrier may have changed, `rising` the new bridges to
-    bring up then, `postponed` the routes of their nodes, which may lead over them.
+    bring up then, `postponed` the routes of their nodes, which may lead over them; `listening` are the groups that the
+    nodes' new IPv6 addresses join, with the interface's index.
     """
 
     def __init__(self, places: Places) -> None:
@@ -102,6 +104,7 @@ class Translation:
         self.rising: dict[NodeName, list[Rise]] = {}
         self.postponed: dict[NodeName, list[Item]] = {}
         self.touched: dict[Interface, None] = {}
+        self.listening: dict[NodeName, set[tuple[int, IPv6Address]]] = {}
         self._places = places
         self._indexes: dict[Interface, int] = {}
         self._raised: set[NodeName] = set()
@@ -124,7 +127,11 @@ class Translation:
                     case Macvlan():
                         self._make_macvlan(place, thing)
                     case Address(interface, address):
-                        self._in_order(place, interface, rtnetlink.new_address(self._index(interface), address))
+                        index = self._index(interface)
+                        self._in_order(place, interface, rtnetlink.new_address(index, address))
+                        if isinstance(address.ip, IPv6Address) and index != _LOOPBACK_INDEX:
+                            group = rtnetlink.solicited_node(address.ip)
+                            self.listening.setdefault(interface.node, set()).add((index, group))
                     case Route():
                         self._make_route(place, thing)
                     case Neighbour(interface, ip, mac):
