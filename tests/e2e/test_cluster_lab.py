@@ -32,15 +32,15 @@ GIVEN_UP_S = 30.0
 
 
 class Cluster:
-    """A running lab and a kubectl that knows it."""
+    """A running lab and a kubectl that knows it: the shipped one without its solution, or that of a file."""
 
-    def __init__(self, cli: Cli, *words: str) -> None:
+    def __init__(self, cli: Cli, *words: str, lab: str = LAB, file: str = "") -> None:
         self.cli = cli
         self.program = str(DEBIAN_KUBECTL) if DEBIAN_KUBECTL.exists() else shutil.which("kubectl")
         assert self.program is not None, "no kubectl: scripts/kubectl.sh fetches it"
-        cli.ok("up", LAB, *words)
+        cli.ok("up", *((file,) if file else (lab, "--start")), *words)
         self.config = cli.directory / "kubeconfig"
-        self.config.write_text(cli.ok("kubeconfig", LAB))
+        self.config.write_text(cli.ok("kubeconfig", lab))
 
     def try_kubectl(self, *words: str) -> subprocess.CompletedProcess[str]:
         environment = {**self.cli.environment, "KUBECONFIG": str(self.config)}

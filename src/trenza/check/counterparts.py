@@ -12,7 +12,7 @@ import difflib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from trenza.model.checks import Spot
+from trenza.model.checks import LabSpot
 from trenza.model.names import Interface, NodeName, bare_name, is_uplink
 from trenza.model.state import Address, Bridge, IpAddress, IpInterface, Loopback, NodeKind, State, Veth
 from trenza.theory.segments import End, link_ends
@@ -204,7 +204,7 @@ class Counterparts:
         """Whether an address is somebody's by configuration, and not one that daemons hand on (VRRP)."""
         return ip in self._reference.owners or ip in self._observed.owners
 
-    def addresses(self, spot: Spot) -> tuple[IpAddress, ...]:
+    def addresses(self, spot: LabSpot) -> tuple[IpAddress, ...]:
         """All that a spot may be reached by, the likeliest first; none where nobody has any."""
         if isinstance(spot, Interface):
             found = self.find_interface(spot)
@@ -218,7 +218,7 @@ class Counterparts:
             return tuple(dict.fromkeys([*(ip for ip in wanted if ip in ips), *sorted(ips, key=lambda ip: ip.version)]))
         return (self.address(spot),)
 
-    def interfaces_of(self, spot: Spot) -> tuple[Interface, ...]:
+    def interfaces_of(self, spot: LabSpot) -> tuple[Interface, ...]:
         """The interfaces that a spot means: one, a node's, or that which has the address."""
         if isinstance(spot, Interface):
             found = self.find_interface(spot)
@@ -229,7 +229,7 @@ class Counterparts:
         owner = self._observed.owners.get(self.address(spot))
         return () if owner is None else (owner,)
 
-    def say(self, spot: Spot | Iterable[Spot]) -> str:
+    def say(self, spot: LabSpot | Iterable[LabSpot]) -> str:
         """A spot as the student knows it."""
         if isinstance(spot, Interface):
             return str(self.find_interface(spot) or spot)

@@ -100,6 +100,18 @@ def shares(
     return failed(said, credit=min(credit, 0.99), because=because, **evidence)
 
 
+def affinity(counts: Mapping[str, int], total: int, **evidence: Any) -> Finding:
+    """Whether one server, whichever it is, served all of `total` requests; else the share of the busiest counts."""
+    shown = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()) if count) or "-"
+    said = Said(f"of {total}: {shown}", f"de {total}: {shown}")
+    evidence = {"requests": total, "served": dict(counts), **evidence}
+    most = max(counts.values(), default=0)
+    if total and most == total == sum(counts.values()):
+        return passed(said, **evidence)
+    because = Said("not one server for all", "no un servidor para todas")
+    return failed(said, credit=min(most / total, 0.99) if total else 0, because=because, **evidence)
+
+
 def spanning_tree(
     bridges: Sequence[BridgeMeasure],
     ports: Sequence[PortMeasure],

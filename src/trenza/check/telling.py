@@ -20,6 +20,7 @@ from trenza.model.checks import (
     FaultOutcome,
     Fdb,
     Http,
+    KubernetesObject,
     Mtu,
     Netns,
     NoIp,
@@ -43,6 +44,7 @@ KINDS: dict[type[Any], str] = {
     Ping: "ping", NoPing: "no_ping", PingAll: "ping_all", PathTaken: "path", Http: "http", Tcp: "tcp", Dns: "dns",
     Dhcp: "dhcp", Mtu: "mtu", Stp: "stp", Fdb: "fdb", Arp: "arp", RouteTo: "route", Seen: "seen", Owner: "owner",
     Netns: "netns", NoIp: "no_ip", ServiceRuns: "service", FaultOutcome: "fault", Run: "run",
+    KubernetesObject: "kubernetes",
 }  # fmt: skip
 
 
@@ -161,10 +163,21 @@ def question_title(question: Question) -> Said:
             return Said(f"{program} runs in {node}", f"{program} corre en {node}")
         case FaultOutcome():
             return Said(f"fault {question.fault}", f"avería {question.fault}")
+        case KubernetesObject():
+            return _objects_title(question)
         case Run():
             return same(f"{name(question.node)}: {' '.join(question.argv)[:60]}")
         case _:
             assert_never(question)
+
+
+def _objects_title(question: KubernetesObject) -> Said:
+    parts = [str(question.count)] if question.count is not None else []
+    parts += [question.kind, question.name, question.labels]
+    parts += [f"@{question.node}"] if question.node is not None else []
+    parts += [question.condition, *(f"{path}={value}" for path, value in question.has.items())]
+    parts += [f"endpoints={question.endpoints}"] if question.endpoints is not None else []
+    return same(f"kubernetes {' '.join(part for part in parts if part)}")
 
 
 def _stp_title(question: Stp) -> Said:

@@ -25,7 +25,7 @@ from trenza.model.checks import Check
 from trenza.model.lab import Lab, ToNat
 from trenza.model.measurements import Measurements
 from trenza.model.names import Interface, NicName, NodeName, bare_name
-from trenza.model.state import Loopback, Node, NodeKind, Process, State, Thing, leans_on, nodes_of, provides
+from trenza.model.state import File, Loopback, Node, NodeKind, Process, State, Thing, leans_on, nodes_of, provides
 from trenza.plan.clients import with_clients
 from trenza.plan.clustered import without_clustered
 from trenza.plan.diff import diff
@@ -185,11 +185,17 @@ class Engine:
         if self.record is not None and request is not None:
             _refuse_another(self.record, record)
         _, declared, _ = self._read(record)
-        return self._plan(record.mode, self._with_launched(declared))
+        return self._plan(record.mode, self._with_launched(declared), self._placed())
 
-    def _plan(self, mode: Mode, declared: State) -> tuple[Plan, tuple[LeftAlone, ...]]:
+    def _placed(self) -> list[File]:
+        """The files that were declared until now: nothing else tells ours from those that a node has anyway."""
+        return [] if self.record is None else [thing for thing in self.declared if isinstance(thing, File)]
+
+    def _plan(self, mode: Mode, declared: State, placed: Sequence[File]) -> tuple[Plan, tuple[LeftAlone, ...]]:
+        """The plan that makes what is declared; `placed` are files that may be there from before."""
         wanted = self._with_faults(declared)
-        observed = without_moving(self.kernel.observe(wanted), declared)
+        known = State.of([*(file for file in placed if file.key not in wanted.things), *wanted])
+        observed = without_moving(self.kernel.observe(known), declared)
         observed = without_clustered(observed, wanted, self.lab.cluster if self.record is not None else None)
         if mode is not Mode.FULL:
             plan, left_alone = missing(observed, wanted)
@@ -207,6 +213,7 @@ class Engine:
         if self.record is not None and request is not None:
             _refuse_another(self.record, record)
         lab, wanted, warnings = self._read(record)
+        placed = self._placed()
         if self.record is not None:
             record.nat = [grant for grant in GRANTS if grant in (*record.nat, *self.record.nat)]
         _require_consent(lab, record)
@@ -222,7 +229,7 @@ class Engine:
         if record != self.record:
             record.save(self._record_path)
             self.record = record
-        plan, left_alone = self._plan(record.mode, self._with_launched(wanted))
+        plan, left_alone = self._plan(record.mode, self._with_launched(wanted), placed)
         self.perform(plan, done)
         self.hold_faults()
         return Outcome(lab, plan, warnings, left_alone, fresh)
@@ -284,8 +291,9 @@ class Engine:
         """Make the lab as it is told, whatever the file says. Raises UsageError unless it is on trial, KernelError."""
         if self.record is None or self.record.mode is not Mode.TRIAL:
             raise UsageError("only a lab on trial becomes what it is told")
+        placed = self._placed()
         self._aim = aim
-        plan, _ = self._plan(Mode.FULL, aim.state)
+        plan, _ = self._plan(Mode.FULL, aim.state, placed)
         self.perform(plan)
         return plan
 

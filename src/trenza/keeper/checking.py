@@ -22,7 +22,6 @@ from trenza.keeper.connection import Connection
 from trenza.keeper.measuring import Measuring
 from trenza.keeper.polling import PATIENCE_S, Losses, Polling
 from trenza.keeper.questions import Questions
-from trenza.linux.inside import SandboxNodes
 from trenza.model.checks import Check, FaultOutcome, Fdb, Http, Question, Seen
 from trenza.model.lab import Checkpoint, Lab
 from trenza.model.names import NodeName
@@ -40,9 +39,9 @@ Told = Callable[[Checkpoint, int, Result], None]
 class Checking:
     """Answers `check` and `ask`."""
 
-    def __init__(self, engine: Engine, nodes: SandboxNodes, measuring: Measuring) -> None:
+    def __init__(self, engine: Engine, questions: Questions, measuring: Measuring) -> None:
         self._engine = engine
-        self._questions = Questions(engine, nodes)
+        self._questions = questions
         self._measuring = measuring
         self._losses = Losses(engine.journal)
         self._checking = asyncio.Lock()
@@ -178,6 +177,7 @@ class Run:
             tell(checkpoint, number + 1, result)
 
         alone: list[tuple[Checkpoint, int, Check]] = []
+        began = time.monotonic()
         async with asyncio.TaskGroup() as group:
             for checkpoint in self._chosen:
                 for number, check in enumerate(checkpoint.checks):
@@ -185,21 +185,22 @@ class Run:
                         alone.append((checkpoint, number, check))
                     else:
                         group.create_task(ask(checkpoint, number, self._result(check, connection)))
-        for checkpoint, number, check in sorted(alone, key=_turn):
+        for checkpoint, number, check in sorted(alone, key=self._turn):
             if connection.closed.is_set():
                 raise UsageError("whoever asked has gone")
             if self._polling.enough:
                 break
+            waited = time.monotonic() - began > self._polling.patience_s
             before = [one for one in results[checkpoint.name] if one is not None]
-            await ask(checkpoint, number, self._alone(checkpoint, check, before, connection))
+            await ask(checkpoint, number, self._alone(checkpoint, check, before, connection, waited=waited))
         return {name: [one for one in found if one is not None] for name, found in results.items()}
 
     async def _alone(
-        self, checkpoint: Checkpoint, check: Check, before: Sequence[Result], connection: Connection
+        self, checkpoint: Checkpoint, check: Check, before: Sequence[Result], connection: Connection, *, waited: bool
     ) -> Result:
         """A question that is asked while no other is. Nothing is broken where things do not work yet."""
         if not isinstance(check.question, FaultOutcome):
-            return await self._result(check, connection)
+            return await self._polling.result(check, connection, self._done, waited=waited)
         still = [
             one
             for one in before
@@ -215,6 +216,16 @@ class Run:
         if self._latch_of(checkpoint) is not None:
             return _unasked(check, passed(Said("it was shown earlier", "ya se demostró")))
         return await self._result(check, connection)
+
+    def _turn(self, one: tuple[Checkpoint, int, Check]) -> tuple[bool, bool]:
+        """What breaks something comes after what looks, and last what may be true no longer.
+
+        What a later checkpoint's fault makes untrue is asked before anything is broken.
+        """
+        _, _, check = one
+        later = next((other for other in self._chosen if other.name == check.until), None)
+        broken = later is not None and any(isinstance(other.question, FaultOutcome) for other in later.checks)
+        return check.until is not None and not broken, isinstance(check.question, FaultOutcome)
 
     def _result(self, check: Check, connection: Connection) -> Awaitable[Result]:
         return self._polling.result(check, connection, self._done)
@@ -270,12 +281,6 @@ def _is_alone(question: Question) -> bool:
             return any(share is not None for share in served_by.values())
         case _:
             return False
-
-
-def _turn(one: tuple[Checkpoint, int, Check]) -> tuple[bool, bool]:
-    """What breaks something comes after what looks, and last what may be true no longer."""
-    check = one[2]
-    return check.until is not None, isinstance(check.question, FaultOutcome)
 
 
 def _lasts(result: Result, chosen: Sequence[Checkpoint]) -> bool:

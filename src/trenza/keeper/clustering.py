@@ -21,9 +21,12 @@ from typing import TYPE_CHECKING, Any
 from trenza.engine.engine import Engine
 from trenza.errors import TrenzaError, UsageError
 from trenza.keeper.connection import Connection
+from trenza.keeper.manifests import Manifests
+from trenza.keeper.pods import Pods, is_ready
 from trenza.linux.inside import SandboxNodes
 from trenza.linux.netns import Home
-from trenza.model.cluster import API_PORT, ETCD_PORT, Cluster, Member
+from trenza.model.cluster import API_PORT, ETCD_PORT, MANIFESTS, Cluster, Member
+from trenza.model.state import File
 from trenza.wire import Message
 
 if TYPE_CHECKING:
@@ -254,7 +257,7 @@ class Clustering:
         try:
             while True:
                 try:
-                    ready = {one["metadata"]["name"] for one in (await api.list("v1/nodes")).items if _is_ready(one)}
+                    ready = {one["metadata"]["name"] for one in (await api.list("v1/nodes")).items if is_ready(one)}
                     missing = [f"{name} is not Ready" for name in sorted(wanted - ready)]
                 except (TrenzaError, OSError) as error:
                     missing = [f"{cluster.master.node}: {error}"]
@@ -265,6 +268,63 @@ class Clustering:
                 )  # nodes register when they can reach the server; it is asked until then
         finally:
             api.close()
+
+    async def settle(self, deadline_s: float = READY_S, *, keep_unread: bool = True) -> list[str]:
+        """Wait until nodes are Ready and the manifests' objects have their pods; what is missing at the deadline.
+
+        With `keep_unread` what a manifest had that cannot be read any more stays.
+        """
+        cluster = self._cluster
+        if cluster is None:
+            return []
+        until = time.monotonic() + deadline_s
+        self.attend()
+        missing = await self.unready(deadline_s)
+        if missing:
+            return missing
+        api = self._api(cluster)
+        manifests = Manifests(self._directory / "applied.json")
+        try:
+            problems = await manifests.apply(api, self._manifests(cluster), keep_unread=keep_unread)
+            while True:
+                missing = await manifests.unready(api)
+                if not missing or problems or time.monotonic() > until:
+                    return [*problems, *missing]
+                await asyncio.sleep(_ASK_AGAIN_S)
+        finally:
+            api.close()
+
+    def _manifests(self, cluster: Cluster) -> dict[str, bytes]:
+        """The manifests by name, as they are in the master now."""
+        found = {}
+        for thing in self._engine.wanted:
+            if isinstance(thing, File) and thing.node == cluster.master.node and thing.path.startswith(f"{MANIFESTS}/"):
+                read = self._nodes.read(thing.node, thing.path)
+                if read is not None:
+                    found[thing.path.removeprefix(f"{MANIFESTS}/")] = read[0]
+        return found
+
+    # ------------------------------------------------------------------ what there is
+    async def list(self, plural: str) -> Sequence[dict[str, Any]]:
+        """All objects of a kind. Raises ApiError, and UsageError where there is no cluster."""
+        from trenza.cluster.kinds.resources import RESOURCES
+
+        resource = next(one for one in RESOURCES if one.plural == plural)
+        version = f"{resource.group}/{resource.version}" if resource.group else resource.version
+        api = self._api(self._required())
+        try:
+            return (await api.list(f"{version}/{plural}")).items
+        finally:
+            api.close()
+
+    async def pods(self) -> Pods:
+        """The pods and services of now; close them. Raises like `list`."""
+        pods, services = await asyncio.gather(self.list("pods"), self.list("services"))
+        namespaces: dict[str, int] = {}
+        for member in self._required().nodes:
+            for name, descriptor in self._nodes.open_netns(f"kubelet {member.node}").items():
+                namespaces[name.removeprefix(f"{member.node}/pod.")] = descriptor
+        return Pods(pods, services, namespaces)
 
     # ------------------------------------------------------------------ verbs
     def _required(self) -> Cluster:
@@ -316,8 +376,3 @@ class Clustering:
 
 def _named(what: str) -> str:
     return "the API server" if what == SERVER else f"the agent of {what}"
-
-
-def _is_ready(node: dict[str, Any]) -> bool:
-    conditions = node.get("status", {}).get("conditions", ())
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)

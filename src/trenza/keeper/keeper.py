@@ -29,6 +29,7 @@ from trenza.keeper.door import Doors
 from trenza.keeper.forwarding import Forwarding
 from trenza.keeper.logs import Logs
 from trenza.keeper.measuring import Measuring
+from trenza.keeper.questions import Questions
 from trenza.keeper.saving import Saving
 from trenza.keeper.sessions import Sessions
 from trenza.keeper.showing import show
@@ -97,14 +98,15 @@ class Keeper:
         self.measuring = Measuring(
             self.engine, self.nodes, self.breaking, self.witness, self.kernel.watch(neighbours=True, follow=False)
         )
-        self.checking = Checking(self.engine, self.nodes, self.measuring)
-        self.solving = Solving(
-            self.engine, self.nodes, self.measuring, self.supervisor, self._busy, self._attend
-        )  # fmt: skip
-        self.forwarding = Forwarding(self.engine, self.nodes, self.home)
         # the path itself: what is started there has descriptors of its own
         where = Path(os.readlink(directory))
         self.clustering = Clustering(self.engine, self.nodes, self.home, where, single_id=settings.single_id)
+        questions = Questions(self.engine, self.nodes, self.clustering)
+        self.checking = Checking(self.engine, questions, self.measuring)
+        self.solving = Solving(
+            self.engine, questions, self.measuring, self.supervisor, self.clustering, self._busy, self._attend
+        )  # fmt: skip
+        self.forwarding = Forwarding(self.engine, self.nodes, self.home)
         self.ways_out = WaysOut(self.engine, self.nodes, settings.directory)
         self._changes = self.kernel.watch(neighbours=False)
         self._loop.add_reader(self._changes.fileno(), self._hear)
@@ -328,8 +330,7 @@ class Keeper:
             if processes:
                 connection.send({"progress": {"services": ", ".join(each.name for each in processes)}})
             unready = await self.supervisor.unready(processes)
-            self.clustering.attend()
-            unready_cluster = await self.clustering.unready()
+            unready_cluster = await self.clustering.settle()
         wanted = self.engine.wanted
         for each in unready:
             self.journal.say("service", each.process.node, each.words())

@@ -15,10 +15,11 @@ from trenza.engine.journal import Journal
 from trenza.errors import TrenzaError
 from trenza.fault.outage import ProbeOutage
 from trenza.fault.probes import parse_probe
+from trenza.keeper.absent import Absent
 from trenza.keeper.connection import Connection
 from trenza.keeper.measuring import Measuring
 from trenza.keeper.questions import Questions
-from trenza.keeper.scene import Absent, Scene, look
+from trenza.keeper.scene import Scene, look
 from trenza.model.checks import Check, FaultOutcome, Http, Mtu, PathTaken, Ping, PingAll, Question, Seen, Tcp
 from trenza.model.event import Event
 from trenza.model.names import Interface, NicName, NodeName
@@ -31,6 +32,10 @@ STAYS_S = 1.0
 
 PATIENCE_S = 6.0
 """What may still come true (a daemon that elects, a health check) has so long after the last tree has converged."""
+
+WAITED_S = 2.0
+WAITED_STAYS_S = 0.3
+"""The same for a question whose turn comes when the lab has had its time already."""
 
 HOLDS_S = 1.0
 """Traffic counts when no link has been lost for so long: one window may fit between two losses of one that flaps."""
@@ -83,7 +88,7 @@ class Polling:
         self._reference = reference
         self._given = given
         self._losses = losses
-        self._patience_s = patience_s
+        self.patience_s = patience_s
         self.record = record
         self.enough = False
         """Whether whoever asks knows enough: no check is asked again then."""
@@ -92,16 +97,19 @@ class Polling:
         self._looked = 0.0
         self._moved = time.monotonic()
 
-    async def result(self, check: Check, connection: Connection, done: Container[str] = ()) -> Result:
+    async def result(
+        self, check: Check, connection: Connection, done: Container[str] = (), *, waited: bool = False
+    ) -> Result:
         """What a check found out in the end; a fault is injected for it, and undone whatever happens.
 
         `done` are the checkpoints that have passed by now: what holds only until one of them is not asked any more.
+        `waited`: the lab has had its time to come true already, while others were asked.
         """
         began_s = time.time()
         if check.until in done:
             return Result(check, failed(Said(f"{check.until} has passed", f"{check.until} ya está")), began_s, began_s)
         if not isinstance(check.question, FaultOutcome):
-            return await self._until_true(check)
+            return await self._until_true(check, waited=waited)
         finding = await self._broken(check.question, connection)
         ended_s = time.time()
         return Result(check, finding, began_s, ended_s, ended_s - began_s if finding.verdict is Verdict.PASS else None)
@@ -118,7 +126,7 @@ class Polling:
         return self._scene
 
     # ------------------------------------------------------------------ asking
-    async def _until_true(self, check: Check) -> Result:
+    async def _until_true(self, check: Check, *, waited: bool = False) -> Result:
         """Ask again and again until it is true, or its time is over."""
         began_s, began = time.time(), time.monotonic()
         while True:
@@ -133,22 +141,28 @@ class Polling:
             lost = NOTHING if self._losses is None else self._losses.recent()
             if lost and finding.verdict is Verdict.PASS and _is_traffic(check.question):
                 finding = failed(finding.said, because=lost, **finding.evidence)
-            if finding.verdict is Verdict.PASS or self.enough or self._is_over(check, finding, began, asked):
+            if (
+                finding.verdict is Verdict.PASS
+                or self.enough
+                or self._is_over(check, finding, began, asked, waited=waited)
+            ):
                 break
             await asyncio.sleep(_again_s(check.question))  # between attempts: whoever answers tells nobody before
         took_s = now - began if finding.verdict is Verdict.PASS else None
         return Result(check, finding, began_s, time.time(), took_s, _theory(scene, check.question), frames)
 
-    def _is_over(self, check: Check, finding: Finding, began: float, asked: float) -> bool:
+    def _is_over(self, check: Check, finding: Finding, began: float, asked: float, *, waited: bool) -> bool:
         """Whether an attempt that began at `asked` was the last: everything had its time before it."""
         now, scene = time.monotonic(), self.look()
+        patience_s = min(self.patience_s, WAITED_S) if waited else self.patience_s
+        stays_s = min(self._stays_s, WAITED_STAYS_S) if waited else self._stays_s
         if check.within_s is not None:
             return now - began >= check.within_s
         if finding.stays and not scene.moving:
-            return now - max(began, self._moved) >= self._stays_s
-        if asked - began >= 2 * convergence_s(scene.observed) + self._patience_s:
+            return now - max(began, self._moved) >= stays_s
+        if asked - began >= 2 * convergence_s(scene.observed) + patience_s:
             return True
-        return not scene.moving and asked - max(began, self._moved) >= self._patience_s
+        return not scene.moving and asked - max(began, self._moved) >= patience_s
 
     # ------------------------------------------------------------------ breaking
     async def _broken(self, question: FaultOutcome, connection: Connection) -> Finding:

@@ -10,22 +10,15 @@ from trenza.check.counterparts import Counterparts
 from trenza.check.explain import Explainer
 from trenza.check.verdict import NOTHING, Said
 from trenza.engine.engine import Engine
+from trenza.keeper.absent import Absent
+from trenza.keeper.pods import Pods
 from trenza.linux.nodes import NodeHandle
-from trenza.model.checks import Spot
+from trenza.model.checks import Asker, ClusterService, Pod, Spot
 from trenza.model.measurements import Measurements
 from trenza.model.names import Interface, Mac, NodeName, bare_name, is_uplink
 from trenza.model.state import Address, IpAddress, Route, State, Sysctl, Thing
 from trenza.theory.network import FORWARDING_SYSCTLS
 from trenza.theory.outage import as_declared
-
-
-class Absent(Exception):
-    """Whom a question is about is not there: what is missing, and what to do."""
-
-    def __init__(self, said: Said, hint: Said = NOTHING) -> None:
-        super().__init__(said.en)
-        self.said = said
-        self.hint = hint
 
 
 @dataclass(slots=True)
@@ -37,6 +30,8 @@ class Scene:
     observed: State
     measured: Measurements
     handles: Mapping[NodeName, NodeHandle]
+    pods: Pods | None = None
+    """Those of the lab's cluster, for questions that are about any."""
     owners: Mapping[Mac, Interface] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -48,8 +43,10 @@ class Scene:
         return bool(self.explainer.moving())
 
     # ------------------------------------------------------------------ who and where; all raise Absent
-    def handle(self, name: NodeName) -> NodeHandle:
-        """The living node that a name of the reference solution means."""
+    def handle(self, name: Asker) -> NodeHandle:
+        """The living node that a name of the reference solution means, or the pod."""
+        if isinstance(name, Pod):
+            return self._pods(name).handle(name)
         node = self.counterparts.find_node(name)
         if node is None:
             host, slash, bare = name.rpartition("/")
@@ -76,6 +73,10 @@ class Scene:
 
     def address(self, spot: Spot, source: NodeName | None = None) -> IpAddress:
         """One address of a spot; of several the first that theory says `source` can reach."""
+        if isinstance(spot, Pod | ClusterService):
+            return self._pods(spot).address(spot)
+        if source is not None and source not in self.handles:
+            source = None  # a pod: theory knows nothing of it
         if source is not None and (lacks := self.explainer.lacks(source)):
             raise Absent(lacks, _joined(source) if not self.explainer.faces(source) else NOTHING)
         if isinstance(spot, Interface):
@@ -95,16 +96,31 @@ class Scene:
             return addresses[0]
         return next((one for one in addresses if self.explainer.arrives(source, one)), addresses[0])
 
-    def node(self, name: NodeName) -> NodeName:
+    def addresses(self, spot: Spot) -> tuple[IpAddress, ...]:
+        """All that a spot may be reached by; none where nobody has any."""
+        if isinstance(spot, Pod | ClusterService):
+            return (self._pods(spot).address(spot),)
+        return self.counterparts.addresses(spot)
+
+    def _pods(self, meant: Pod | ClusterService) -> Pods:
+        if self.pods is None:
+            raise Absent(Said(f"there is no cluster for {meant}", f"no hay clúster para {meant}"))
+        return self.pods
+
+    def node(self, name: Asker) -> NodeName:
         return self.handle(name).node.name
 
     def macs(self, spot: Spot) -> frozenset[Mac]:
         """The MAC addresses of a spot's interfaces."""
+        if isinstance(spot, Pod | ClusterService):  # as docker has it: 02:42 and the address
+            return frozenset({Mac(f"02:42:{self._pods(spot).address(spot).packed.hex(':')}")})
         at = set(self.counterparts.interfaces_of(spot))
         return frozenset(mac for mac, interface in self.owners.items() if interface in at)
 
     def say(self, spot: Spot) -> str:
         """A spot for people: by its bare name where that is all it takes."""
+        if isinstance(spot, Pod | ClusterService):
+            return self._pods(spot).say(spot)
         said = self.counterparts.say(spot)
         node, dot, nic = said.partition(".") if isinstance(spot, Interface) else (said, "", "")
         names = [bare_name(one) for one in self.handles]

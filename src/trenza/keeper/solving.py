@@ -22,12 +22,12 @@ from trenza.check.verdict import NOTHING, Said, Verdict
 from trenza.engine.engine import Aim, Engine, Request
 from trenza.errors import KernelError, TrenzaError
 from trenza.keeper.checking import Run
+from trenza.keeper.clustering import Clustering
 from trenza.keeper.connection import Connection
 from trenza.keeper.measuring import Measuring
 from trenza.keeper.polling import PATIENCE_S, Polling
 from trenza.keeper.questions import Questions
 from trenza.keeper.supervise import Supervisor
-from trenza.linux.inside import SandboxNodes
 from trenza.model.checks import Check, FaultOutcome
 from trenza.model.lab import Checkpoint, Lab
 from trenza.model.state import Bridge, Process, State
@@ -62,11 +62,12 @@ class Solving:
     """Answers `solve`. `attend` looks after what the engine made; `busy` is held while it makes."""
 
     def __init__(
-        self, engine: Engine, nodes: SandboxNodes, measuring: Measuring, supervisor: Supervisor, busy: asyncio.Lock,
-        attend: Callable[[], None],
+        self, engine: Engine, questions: Questions, measuring: Measuring, supervisor: Supervisor,
+        clustering: Clustering, busy: asyncio.Lock, attend: Callable[[], None],
     ) -> None:  # fmt: skip
         self._engine = engine
-        self._nodes = nodes
+        self._questions = questions
+        self._clustering = clustering
         self._measuring = measuring
         self._supervisor = supervisor
         self._busy = busy
@@ -76,7 +77,7 @@ class Solving:
         """Try out a lab. The sandbox is no lab afterwards: whoever asked ends it."""
         async with self._busy:
             aims = self._engine.begin_trial(request)
-        trial = _Trial(self, connection, Questions(self._engine, self._nodes), aims, request.language)
+        trial = _Trial(self, connection, self._questions, aims, request.language)
         connection.send({"result": await trial.result(message.get("sample"), message.get("seed"))})
 
     async def become(self, aim: Aim, *, ready_s: float | None = None) -> None:
@@ -88,6 +89,7 @@ class Solving:
         try:
             async with asyncio.timeout(ready_s):
                 await self._supervisor.unready(processes)
+                await self._clustering.settle(keep_unread=False)
         except TimeoutError:
             pass  # the checks see it
 

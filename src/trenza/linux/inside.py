@@ -206,6 +206,17 @@ class SandboxNodes:
                 self._handles[name] = dataclasses.replace(self._handles[name], node=node)
         return {**self._handles, **self._uplinks.alive()}
 
+    def open_netns(self, owner: str) -> dict[str, int]:
+        """The network namespaces of the nodes that another made, by their names; the descriptors are the caller's."""
+        answer, _ = self._client.ask({"do": "alive", "owner": owner})
+        found = {}
+        for name, (pid, _) in answer["nodes"].items():
+            try:
+                found[name] = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                continue  # it died between the question and now
+        return found
+
     def _pid_of(self, name: NodeName) -> int:
         handle = self._handles.get(name) or self.alive().get(name)
         if handle is None or handle.pid is None:

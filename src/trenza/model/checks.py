@@ -15,15 +15,50 @@ from trenza.model.state import IpAddress, IpNetwork, RouteType
 Text = Mapping[str, str]
 """A sentence by language code: {"en": …, "es": …}; either may be missing."""
 
-Spot = NodeName | Interface | IpAddress
-"""Whom a question is about: a node (by any of its addresses), one interface of it, or an address."""
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod of the lab's cluster: of those of this name, or with these labels (`app=web,tier!=db`), and on this node,
+
+    the first that is Ready. Nothing of that means any pod.
+    """
+
+    name: str = ""
+    labels: str = ""
+    node: NodeName | None = None
+    namespace: str = "default"
+
+    def __str__(self) -> str:
+        namespace = "" if self.namespace == "default" else f"{self.namespace}/"
+        return f"pod/{namespace}{self.name or self.labels}" + (f"@{self.node}" if self.node else "")
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterService:
+    """A Service of the lab's cluster, by its cluster IP."""
+
+    name: str
+    namespace: str = "default"
+
+    def __str__(self) -> str:
+        return f"{self.name}.{self.namespace}.svc"
+
+
+Asker = NodeName | Pod
+"""Who asks."""
+
+LabSpot = NodeName | Interface | IpAddress
+"""A node (by any of its addresses), one interface of it, or an address."""
+
+Spot = LabSpot | Pod | ClusterService
+"""Whom a question is about."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ping:
     """Echoes get from a node to an address and back. `size_bytes`: of the whole IP packet."""
 
-    source: NodeName
+    source: Asker
     to: Spot
     count: int = 10
     size_bytes: int | None = None
@@ -33,7 +68,7 @@ class Ping:
 class NoPing:
     """No echo gets from a node to an address and back, though both are there."""
 
-    source: NodeName
+    source: Asker
     to: Spot
     count: int = 10
 
@@ -42,14 +77,14 @@ class NoPing:
 class PingAll:
     """Echoes get from each to each other."""
 
-    among: tuple[NodeName | Interface, ...]
+    among: tuple[Asker | Interface, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PathTaken:
     """The hops that packets take, as traceroute shows them, and as `ping -R` does (`record_route`)."""
 
-    source: NodeName
+    source: Asker
     to: Spot
     hops: tuple[Spot, ...] = ()
     record_route: tuple[Spot, ...] = ()
@@ -57,24 +92,28 @@ class PathTaken:
 
 @dataclass(frozen=True, slots=True)
 class Http:
-    """A page is answered; by whom (`served_by`: shares of all requests, None: any share but none)."""
+    """A page is answered; by whom (`served_by`: shares of all requests, None: any share but none).
 
-    source: NodeName
+    With `affinity` one of them serves all requests, whichever it is.
+    """
+
+    source: Asker
     to: Spot
     port: int = 80
     path: str = "/"
     status: int = 200
     body: str | None = None
-    served_by: Mapping[NodeName, float | None] = field(default_factory=dict)
+    served_by: Mapping[Asker, float | None] = field(default_factory=dict)
     requests: int = 1
     tolerance: float = 0.1
+    affinity: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Tcp:
     """A TCP connection is accepted; or (`open` False) is not, though both are there."""
 
-    source: NodeName
+    source: Asker
     to: Spot
     port: int
     open: bool = True
@@ -84,7 +123,7 @@ class Tcp:
 class Dns:
     """A name is answered with these records; `server` None: the one of the node's /etc/resolv.conf."""
 
-    source: NodeName
+    source: Asker
     name: str
     type: str = "A"
     server: Spot | None = None
@@ -105,7 +144,7 @@ class Dhcp:
 class Mtu:
     """The largest IP packet that gets there whole, with "do not fragment", has so many bytes."""
 
-    source: NodeName
+    source: Asker
     to: Spot
     size_bytes: int
 
@@ -231,12 +270,31 @@ class Run:
     output: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class KubernetesObject:
+    """Objects of the lab's cluster: of a kind, those of a name, with these labels, and (pods) on a node.
+
+    `condition` as for `kubectl wait` (`Ready`, `Ready=Unknown`), `has` what their fields say by dotted path,
+    `endpoints` how many addresses serve a Service. It holds for `count` of them; None: for all, of which there is one.
+    """
+
+    kind: str
+    name: str = ""
+    namespace: str = "default"
+    labels: str = ""
+    node: NodeName | None = None
+    condition: str = ""
+    has: Mapping[str, str] = field(default_factory=dict)
+    endpoints: int | None = None
+    count: int | None = None
+
+
 Traffic = Ping | PingAll | Http | Tcp
 """Questions that make traffic while something else is looked at."""
 
 Question = (
     Ping | NoPing | PingAll | PathTaken | Http | Tcp | Dns | Dhcp | Mtu | Stp | Fdb | Arp | RouteTo | Seen | Owner
-    | Netns | NoIp | ServiceRuns | FaultOutcome | Run
+    | Netns | NoIp | ServiceRuns | FaultOutcome | Run | KubernetesObject
 )  # fmt: skip
 
 

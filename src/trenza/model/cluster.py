@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
-from trenza.model.names import NodeName
+from trenza.model.names import NicName, NodeName
 
 API_PORT = 6443
 ETCD_PORT = 2379
 ETCD_PEER_PORT = 2380
+MANIFESTS = "/etc/kubernetes/addons"
+"""The master's directory of files of objects that are to be there, as of Kubernetes' addon manager."""
 PODS = IPv4Network("172.16.0.0/16")
 SERVICES = IPv4Network("10.254.0.0/16")
+
+BRIDGE = NicName("docker0")
+"""The bridge of a node's pods, as Docker names it."""
+TUNNEL = NicName("flannel.1")
+"""A node's end of the overlay, as flannel names it."""
+
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "configmaps": ("configmap", "cm"),
+    "daemonsets": ("daemonset", "ds"),
+    "deployments": ("deployment", "deploy"),
+    "endpoints": ("ep",),
+    "endpointslices": ("endpointslice",),
+    "jobs": ("job",),
+    "namespaces": ("namespace", "ns"),
+    "nodes": ("node", "no"),
+    "pods": ("pod", "po"),
+    "replicasets": ("replicaset", "rs"),
+    "replicationcontrollers": ("replicationcontroller", "rc"),
+    "secrets": ("secret",),
+    "serviceaccounts": ("serviceaccount", "sa"),
+    "services": ("service", "svc"),
+}
+"""The kinds of objects that checks ask for, by their plural; with what kubectl calls them besides."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 
-from trenza.model.cluster import Cluster
-from trenza.model.names import Interface, NicName
+from trenza.model.cluster import BRIDGE, TUNNEL, Cluster
+from trenza.model.names import Interface
 from trenza.model.state import Key, Route, State, Sysctl, link_key, provides
 
-BRIDGE = NicName("docker0")
-TUNNEL = NicName("flannel.1")
 FORWARDING = "net.ipv4.ip_forward"
 _POD_LINKS = "veth"
 

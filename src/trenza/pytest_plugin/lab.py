@@ -72,7 +72,7 @@ class Lab:
         return self.running.show(what, nodes)
 
     # ------------------------------------------------------------------ asking
-    def ask(self, kind: str, *, within: float | None = None, **keys: Any) -> Finding:
+    def ask(self, kind: str, /, *, within: float | None = None, **keys: Any) -> Finding:
         """One check of any kind; raises AssertionError saying what is wrong, unless it passes."""
         __tracebackhide__ = True
         check = {kind: _written(keys), **({} if within is None else {"within": within})}
@@ -180,13 +180,14 @@ class Lab:
         served_by: Sequence[str] | Mapping[str, float] | None = None,
         requests: int | None = None,
         tolerance: float | None = None,
+        affinity: bool | None = None,
         within: float | None = None,
     ) -> Finding:
         """A page (`http://HOST:PORT/PATH`) is answered; by whom, with which shares of the requests."""
         __tracebackhide__ = True
         return self.ask(
             "http", from_=from_, to=to, status=status, body=body, served_by=served_by, requests=requests,
-            tolerance=tolerance, within=within,
+            tolerance=tolerance, affinity=affinity, within=within,
         )  # fmt: skip
 
     def tcp(self, from_: str, to: Spot, port: int, *, open: bool | None = None, within: float | None = None) -> Finding:
@@ -240,6 +241,27 @@ class Lab:
         """A command ends with a status and prints a pattern: repeated until it does. `exec` runs one once."""
         __tracebackhide__ = True
         return self.ask("run", node=node, argv=argv, status=status, output=output, within=within)
+
+    def kubernetes(
+        self,
+        kind: str,
+        *,
+        name: str | None = None,
+        namespace: str | None = None,
+        labels: str | None = None,
+        node: str | None = None,
+        condition: str | None = None,
+        has: Mapping[str, str | int | float | bool] | None = None,
+        endpoints: int | None = None,
+        count: int | None = None,
+        within: float | None = None,
+    ) -> Finding:
+        """Objects of the lab's cluster: a condition (`Ready`), fields, how many addresses serve them, how many."""
+        __tracebackhide__ = True
+        return self.ask(
+            "kubernetes", kind=kind, name=name, namespace=namespace, labels=labels, node=node, condition=condition,
+            has=has, endpoints=endpoints, count=count, within=within,
+        )  # fmt: skip
 
     # ------------------------------------------------------------------ tables
     def stp(

@@ -7,13 +7,19 @@ from ipaddress import ip_address
 from posixpath import isabs
 from urllib.parse import SplitResult, urlsplit
 
+from trenza.model.checks import ClusterService, Pod
+from trenza.model.cluster import KINDS
+from trenza.model.names import NodeName
 from trenza.model.state import RouteType
 from trenza.spec import forms
 from trenza.spec.kinds import Form, Many, Option, Record, Table, Wrong, record
-from trenza.spec.report import Hint, Word
+from trenza.spec.report import Hint, Word, meant
 from trenza.spec.tree import Scalar
 
 _SPOT = re.compile(r"[a-z0-9][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)?(\.[A-Za-z0-9_][A-Za-z0-9_.+~-]*)?")
+_POD = re.compile(r"pod/((?P<namespace>[a-z0-9-]+)/)?(?P<which>[A-Za-z0-9._=!,-]*)(@(?P<node>[a-z0-9][a-z0-9-]*))?")
+_SERVICE = re.compile(r"(?P<name>[a-z0-9-]+)(\.(?P<namespace>[a-z0-9-]+))?\.svc")
+_LABELS = re.compile(r"[A-Za-z0-9./_-]+(!?==?[A-Za-z0-9._-]*)?(,[A-Za-z0-9./_-]+(!?==?[A-Za-z0-9._-]*)?)*")
 DNS_TYPES = ("A", "AAAA", "CNAME", "MX", "NS", "PTR", "SRV", "TXT")
 MAX_WITHIN_S = 600
 
@@ -22,13 +28,55 @@ def _wanted(what: str, scalar: Scalar, hint: Hint | None = None) -> Wrong:
     return Wrong("E016", hint, what=Word(what), got=scalar.text or Word("nothing"))
 
 
+def pod_of(text: str) -> Pod | None:
+    """The pod that `pod/NAME`, `pod/LABEL=VALUE`, `pod/…@NODE` or `pod/NAMESPACE/…` means; None for another word."""
+    found = _POD.fullmatch(text)
+    if found is None or not (found["which"] or found["node"]):
+        return None
+    which, by_labels = found["which"], "=" in found["which"]
+    return Pod(
+        "" if by_labels else which, which if by_labels else "", NodeName(found["node"]) if found["node"] else None,
+        found["namespace"] or "default",
+    )  # fmt: skip
+
+
+def service_of(text: str) -> ClusterService | None:
+    """The service that `NAME.svc` or `NAME.NAMESPACE.svc` means; None for another word."""
+    found = _SERVICE.fullmatch(text)
+    return None if found is None else ClusterService(found["name"], found["namespace"] or "default")
+
+
+def _is_pod(text: str) -> bool:
+    return text.startswith("pod/") and pod_of(text) is not None
+
+
 def _spot(scalar: Scalar) -> object:
     try:
         return ip_address(scalar.text)
     except ValueError:
-        if _SPOT.fullmatch(scalar.text) is None:
+        if _SPOT.fullmatch(scalar.text) is None and not _is_pod(scalar.text):
             raise _wanted("a node, NODE.NIC or an address", scalar) from None
     return scalar.text
+
+
+def _asker(scalar: Scalar) -> str:
+    if scalar.text.startswith("pod/") and not _is_pod(scalar.text):
+        raise _wanted("a node or pod/…", scalar, ("write", {"text": "pod/NAME, pod/LABEL=VALUE, pod/@NODE"}))
+    return scalar.text if _is_pod(scalar.text) else _name(scalar)
+
+
+def _labels(scalar: Scalar) -> str:
+    if _LABELS.fullmatch(scalar.text) is None:
+        raise _wanted("labels", scalar, ("write", {"text": "app=web"}))
+    return scalar.text
+
+
+def _kind(scalar: Scalar) -> str:
+    kind = scalar.text.lower()
+    found = next((one for one, also in KINDS.items() if kind == one or kind in also), None)
+    if found is None:
+        raise _wanted("a kind of Kubernetes objects", scalar, meant(kind, [*KINDS], "kinds"))
+    return found
 
 
 def _name(scalar: Scalar) -> str:
@@ -84,8 +132,13 @@ def _blocked(scalar: Scalar) -> object:
 
 SPOT = Form("a node, NODE.NIC or an address", _spot, {"type": "string", "examples": ["c1", "c1.eth0", "10.0.0.1"]})
 NODE_NAME = Form("a node", _name)
+ASKER = Form("a node or pod/…", _asker, {"type": "string", "examples": ["c1", "pod/app=web@larrain"]})
 NODE_NIC = Form("NODE.NIC", _nic)
 NODE_OR_NIC = Form("a node or NODE.NIC", lambda scalar: _nic(scalar) if "." in scalar.text else _name(scalar))
+ASKER_OR_NIC = Form(
+    "a node, NODE.NIC or pod/…",
+    lambda scalar: _nic(scalar) if "." in scalar.text and not _is_pod(scalar.text) else _asker(scalar),
+)
 URL = Form("an http:// address", _url, {"type": "string", "examples": ["http://172.16.1.254:8000/"]})
 PATTERN = Form("a pattern", _pattern)
 BLOCKED = Form("a number or NODE.NIC", _blocked, {"type": ["integer", "string"]})
@@ -93,8 +146,12 @@ SHARE = forms.number(0, 1)
 _PORT = forms.whole(1, 65535)
 _THEORY = forms.choice("theory")
 
-_FROM = Option("from", NODE_NAME, "The node that asks.", required=True)
-_TO = Option("to", SPOT, "A node (its first address that is not loopback's), NODE.NIC or an address.", required=True)
+_FROM = Option("from", ASKER, "The node or pod that asks.", required=True)
+_TO = Option(
+    "to", SPOT,
+    "A node (its first address that is not loopback's), NODE.NIC or an address; in a cluster `pod/NAME`, "
+    "`pod/LABEL=VALUE@NODE` or `SERVICE.svc`.", required=True,
+)  # fmt: skip
 _COUNT = Option(
     "count", forms.whole(1, 1000), "How many echoes. Without it 10, and 3 where it is only `during` something."
 )
@@ -108,7 +165,7 @@ NO_PING = record(
 )
 PING_ALL = record(
     "ping_all", "Echoes get from each to each other; of some silent pairs the rest counts.",
-    Option("among", Many(NODE_OR_NIC), "Nodes, or NODE.NIC.", required=True),
+    Option("among", Many(ASKER_OR_NIC), "Nodes, or NODE.NIC, or pods.", required=True),
     sequence="among",
 )  # fmt: skip
 PATH = record(
@@ -122,13 +179,14 @@ SERVED = record(
 )  # fmt: skip
 HTTP = record(
     "http", "A page is answered over HTTP.", _FROM,
-    Option("to", URL, "`http://HOST:PORT/PATH`; the host is an address, a node or NODE.NIC.", required=True),
+    Option("to", URL, "`http://HOST:PORT/PATH`; HOST is an address, a node, NODE.NIC or SERVICE.svc.", required=True),
     Option("status", forms.whole(100, 599), "Without it 200."),
     Option("body", PATTERN, "A pattern that the page contains."),
     Option(
-        "served_by", Table(NODE_NAME, SERVED, listable=True),
-        "Who served it, seen at their own interfaces: nodes, perhaps with their shares of the requests.",
+        "served_by", Table(ASKER, SERVED, listable=True),
+        "Who served it, seen at their own interfaces: nodes or pods, perhaps with their shares of the requests.",
     ),
+    Option("affinity", forms.FLAG, "`true`: one of `served_by` serves all requests, whichever it is."),
     Option("requests", forms.whole(1, 1000), "How many. Without it 1; with `served_by` 12 for each of its nodes."),
     Option("tolerance", SHARE, "By how much a share may differ. Without it 0.1."),
 )  # fmt: skip
@@ -235,6 +293,18 @@ RUN = record(
     Option("status", forms.whole(0, 255), "Its exit status. Without it 0."),
     Option("output", PATTERN, "A pattern in what it prints."),
 )  # fmt: skip
+KUBERNETES = record(
+    "kubernetes check", "Objects of the lab's Kubernetes cluster.",
+    Option("kind", Form("a kind of Kubernetes objects", _kind), "pods, services, nodes, deployments…", required=True),
+    Option("name", forms.TEXT, "The object's name."),
+    Option("namespace", forms.TEXT, "Without it default."),
+    Option("labels", Form("labels", _labels), "Labels that they have, as for `kubectl get -l`."),
+    Option("node", NODE_NAME, "The node that they are on: of pods."),
+    Option("condition", forms.TEXT, "A condition, as for `kubectl wait`: `Ready`, `Available`, `Ready=Unknown`."),
+    Option("has", Table(forms.TEXT, forms.PLAIN), "What their fields say, by dotted path: `spec.replicas: 2`."),
+    Option("endpoints", forms.whole(0, 10_000), "How many addresses serve it: of services."),
+    Option("count", forms.whole(0, 10_000), "For how many all that holds. Without it for all, and there is one."),
+)  # fmt: skip
 
 _COMMON = (
     Option("title", Table(forms.LANGUAGE, forms.TEXT, short="en"), "What it shows, for people."),
@@ -258,6 +328,7 @@ def _kinds(*more: Option) -> tuple[Option, ...]:
         "ping": PING, "no_ping": NO_PING, "ping_all": PING_ALL, "path": PATH, "http": HTTP, "tcp": TCP, "dns": DNS,
         "dhcp": DHCP, "mtu": MTU, "stp": STP, "fdb": FDB, "arp": ARP, "route": ROUTE, "seen": SEEN,
         "not_seen": NOT_SEEN, "owner": OWNER, "netns": NETNS, "no_ip": NO_IP, "service": SERVICE_CHECK, "run": RUN,
+        "kubernetes": KUBERNETES,
     }  # fmt: skip
     return (*(Option(name, kind, kind.doc, group="kind") for name, kind in records.items()), *more, *_COMMON)
 
@@ -278,5 +349,5 @@ CHECK_KINDS = tuple(name for name, option in CHECK.options.items() if option.gro
 
 CHECK_RECORDS: tuple[Record, ...] = (
     CHECK, PING, NO_PING, PING_ALL, PATH, HTTP, SERVED, TCP, DNS, DHCP, MTU, STP, FDB, ARP, ROUTE, SEEN, NOT_SEEN,
-    TRAFFIC, OWNER, NETNS, NO_IP, SERVICE_CHECK, FAULT, MEANWHILE, RUN,
+    TRAFFIC, OWNER, NETNS, NO_IP, SERVICE_CHECK, FAULT, MEANWHILE, RUN, KUBERNETES,
 )  # fmt: skip

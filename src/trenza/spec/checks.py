@@ -9,12 +9,14 @@ from urllib.parse import SplitResult
 
 from trenza.model.checks import (
     Arp,
+    Asker,
     Check,
     Dhcp,
     Dns,
     FaultOutcome,
     Fdb,
     Http,
+    KubernetesObject,
     Mtu,
     Netns,
     NoIp,
@@ -33,10 +35,11 @@ from trenza.model.checks import (
     Tcp,
     Traffic,
 )
+from trenza.model.cluster import BRIDGE, TUNNEL, Cluster
 from trenza.model.lab import Cable
 from trenza.model.names import Interface, NicName, NodeName
 from trenza.model.state import IpNetwork, RouteType
-from trenza.spec.check_format import CHECK_KINDS
+from trenza.spec.check_format import CHECK_KINDS, pod_of, service_of
 from trenza.spec.decode import Decoded, Given
 from trenza.spec.drafts import Draft, Drafts
 from trenza.spec.forms import DEFAULT
@@ -52,14 +55,15 @@ _ROUND = 12
 class Asking:
     """Reads the checks of one lab; says which names are not there."""
 
-    def __init__(self, drafts: Drafts, cables: tuple[Cable, ...], report: Report) -> None:
+    def __init__(self, drafts: Drafts, cables: tuple[Cable, ...], cluster: Cluster | None, report: Report) -> None:
         self._drafts = replace(drafts, report=report)
         self._cables = cables
+        self._cluster = cluster
         self._report = report
 
     def told_to(self, report: Report) -> Asking:
         """The same, but what is wrong is said in another file's report."""
-        return Asking(self._drafts, self._cables, report)
+        return Asking(self._drafts, self._cables, self._cluster, report)
 
     def checks(self, checkpoint: Decoded, later: tuple[str, ...], *, hidden: bool = False) -> tuple[Check, ...]:
         """The checks of a checkpoint; `later` are the names of those that follow it."""
@@ -107,15 +111,15 @@ class Asking:
             case "ping" | "ping_all" | "http" | "tcp":
                 return self._traffic_of_kind(kind, asked)
             case "no_ping":
-                return NoPing(self._node(asked, "from"), self._spot(asked, "to"), asked.whole("count") or _ECHOES)
+                return NoPing(self._asker(asked, "from"), self._spot(asked, "to"), asked.whole("count") or _ECHOES)
             case "path":
                 hops, recorded = self._spots(asked, "hops"), self._spots(asked, "record_route")
                 if not hops and not recorded:
                     self._say_missing(asked, "hops", "path")
-                return PathTaken(self._node(asked, "from"), self._spot(asked, "to"), hops, recorded)
+                return PathTaken(self._asker(asked, "from"), self._spot(asked, "to"), hops, recorded)
             case "dns":
                 return Dns(
-                    self._node(asked, "from"), _text(asked, "name"), asked.text("type") or "A",
+                    self._asker(asked, "from"), _text(asked, "name"), asked.text("type") or "A",
                     self._find_spot(asked, "server"), asked.texts("answers"),
                 )  # fmt: skip
             case "dhcp":
@@ -124,7 +128,7 @@ class Asking:
                     self._find_spot(asked, "router"),
                 )  # fmt: skip
             case "mtu":
-                return Mtu(self._node(asked, "from"), self._spot(asked, "to"), _whole(asked, "bytes"))
+                return Mtu(self._asker(asked, "from"), self._spot(asked, "to"), _whole(asked, "bytes"))
             case "stp":
                 return self._stp(asked)
             case "fdb":
@@ -165,6 +169,8 @@ class Asking:
                 return ServiceRuns(self._node(asked, "node"), _text(asked, "runs"), ports)
             case "fault":
                 return self._fault(asked)
+            case "kubernetes":
+                return self._kubernetes(asked)
             case _:
                 return Run(
                     self._node(asked, "node"), asked.texts("argv"), asked.whole("status") or 0, asked.text("output")
@@ -174,18 +180,18 @@ class Asking:
         match kind:
             case "ping":
                 return Ping(
-                    self._node(asked, "from"),
+                    self._asker(asked, "from"),
                     self._spot(asked, "to"),
                     asked.whole("count") or count,
                     asked.whole("size"),
                 )
             case "ping_all":
-                return PingAll(tuple(self._one(given) for given in asked.many("among")))
+                return PingAll(tuple(self._among(given) for given in asked.many("among")))
             case "http":
                 return self._http(asked)
             case _:
                 return Tcp(
-                    self._node(asked, "from"), self._spot(asked, "to"), _whole(asked, "port"), asked.flag("open", True)
+                    self._asker(asked, "from"), self._spot(asked, "to"), _whole(asked, "port"), asked.flag("open", True)
                 )
 
     def _http(self, asked: Decoded) -> Http:
@@ -198,12 +204,15 @@ class Asking:
         except ValueError:
             to = self._resolve(host, at)
         served_by = {
-            self._node_named(name, served.at): served.number("share")
+            self._asker_named(name, served.at): served.number("share")
             for name, served in asked.table("served_by").items()
         }
+        affinity = asked.flag("affinity", False)
+        if affinity and not served_by:
+            self._say_missing(asked, "served_by", "http")
         tolerance = asked.number("tolerance")
         return Http(
-            source=self._node(asked, "from"),
+            source=self._asker(asked, "from"),
             to=to,
             port=url.port or 80,
             path=(url.path or "/") + (f"?{url.query}" if url.query else ""),
@@ -212,6 +221,7 @@ class Asking:
             served_by=served_by,
             requests=asked.whole("requests") or max(1, _ROUND * len(served_by)),
             tolerance=0.1 if tolerance is None else tolerance,
+            affinity=affinity,
         )
 
     def _stp(self, asked: Decoded) -> Stp:
@@ -249,6 +259,25 @@ class Asking:
         if not probes and not asked.records("checks"):
             self._say_missing(asked, "probe", "fault check")
         return FaultOutcome(_text(asked, "break"), probes, asked.number("at_most"), "like" in asked, inner)
+
+    def _kubernetes(self, asked: Decoded) -> KubernetesObject:
+        self._require_cluster(asked.at)
+        kind = _text(asked, "kind")
+        for option, only in (("node", "pods"), ("endpoints", "services")):
+            if option in asked and kind != only:
+                self._report.say("E067", asked.place(option), None, option=option, kind=only)
+                raise _Unsaid
+        return KubernetesObject(
+            kind, asked.text("name") or "", asked.text("namespace") or "default", asked.text("labels") or "",
+            self._node(asked, "node") if "node" in asked else None, asked.text("condition") or "",
+            {path: _plain(given.value) for path, given in asked.scalars("has").items()}, asked.whole("endpoints"),
+            asked.whole("count"),
+        )  # fmt: skip
+
+    def _require_cluster(self, at: Place) -> None:
+        if self._cluster is None:
+            self._report.say("E068", at, None)
+            raise _Unsaid
 
     def _find_traffic(self, asked: Decoded) -> Traffic | None:
         during = asked.record("during")
@@ -289,7 +318,23 @@ class Asking:
         return self._resolve(str(given.value), given.at)
 
     def _resolve(self, text: str, at: Place) -> Spot:
+        service = service_of(text)
+        if service is not None and self._cluster is not None:
+            return service
+        if text.startswith("pod/"):
+            return self._asker_named(text, at)
         return self._interface(text, at) if "." in text else self._node_named(text, at)
+
+    def _asker(self, asked: Decoded, option: str) -> Asker:
+        return self._asker_named(_text(asked, option), asked.place(option))
+
+    def _asker_named(self, text: str, at: Place) -> Asker:
+        """A node or a pod; `pod/…` is a container only where a host of that name has it."""
+        pod = pod_of(text)
+        if pod is None or "pod" in self._drafts.nodes:
+            return self._node_named(text, at)
+        self._require_cluster(at)
+        return pod if pod.node is None else replace(pod, node=self._node_named(pod.node, at))
 
     def _node(self, asked: Decoded, option: str) -> NodeName:
         return self._node_named(_text(asked, option), asked.place(option))
@@ -306,6 +351,10 @@ class Asking:
     def _one(self, given: Given) -> NodeName | Interface:
         text = str(given.value)
         return self._interface(text, given.at) if "." in text else self._node_named(text, given.at)
+
+    def _among(self, given: Given) -> Asker | Interface:
+        text = str(given.value)
+        return self._asker_named(text, given.at) if text.startswith("pod/") else self._one(given)
 
     def _bridge(self, asked: Decoded, option: str) -> Interface:
         """A switch, or NODE.BRIDGE."""
@@ -338,6 +387,8 @@ class Asking:
         name, _, nic = text.partition(".")
         node = self._drafts.nodes[self._node_named(name, at)]
         faces = _faces(node)
+        if self._cluster is not None and node.name in {member.node for member in self._cluster.nodes}:
+            faces = {**faces, BRIDGE: None, TUNNEL: None}
         if nic not in faces:
             self._report.say("E014", at, meant(nic, faces, "nics"), kind=Word("nic"), name=nic, where=node.name)
             raise _Unsaid
@@ -350,6 +401,10 @@ class _Unsaid(Exception):
 
 def _faces(node: Draft) -> Mapping[str, object]:
     return {**node.nics, **node.bridges, **node.vxlans, **node.macvlans, **node.faces}
+
+
+def _plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _text(asked: Decoded, option: str) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from trenza.model.cluster import ETCD_PEER_PORT, ETCD_PORT, PODS, SERVICES, Cluster, Member
-from trenza.model.lab import NodeSpec
+from trenza.model.cluster import ETCD_PEER_PORT, ETCD_PORT, MANIFESTS, PODS, SERVICES, Cluster, Member
+from trenza.model.lab import FileSpec, NodeSpec
 from trenza.model.names import NodeName
 from trenza.model.services import RunService
 from trenza.model.state import NodeKind, Ready, Restart
@@ -33,6 +33,16 @@ def with_etcd(nodes: Sequence[NodeSpec], cluster: Cluster | None) -> tuple[NodeS
         if node.name in members and not any(isinstance(one, RunService) and one.name == "etcd" for one in node.services)
         else node
         for node in nodes
+    )
+
+
+def with_manifests(nodes: Sequence[NodeSpec], cluster: Cluster | None, record: Decoded | None) -> tuple[NodeSpec, ...]:
+    """The nodes, the master with the manifests among its files: a directory of objects that are to be there."""
+    if cluster is None or record is None:
+        return tuple(nodes)
+    files = tuple(FileSpec(f"{MANIFESTS}/{source}", source=source) for source in record.texts("manifests"))
+    return tuple(
+        replace(node, files=(*node.files, *files)) if node.name == cluster.master.node else node for node in nodes
     )
 
 

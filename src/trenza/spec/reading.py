@@ -16,7 +16,7 @@ from trenza.model.lab import Checkpoint, Lab, Variant
 from trenza.spec.build import nodes_of
 from trenza.spec.check_format import CHECK
 from trenza.spec.checks import Asking
-from trenza.spec.cluster import cluster_of, with_etcd
+from trenza.spec.cluster import cluster_of, with_etcd, with_manifests
 from trenza.spec.decode import Decoded, Decoder
 from trenza.spec.drafts import drafts_of
 from trenza.spec.format import ADDS, HIDDEN, LAB
@@ -145,9 +145,9 @@ class _Reader:
         drafts = drafts_of(record, self.report)
         wiring = wiring_of(drafts, self.report)
         nodes = nodes_of(drafts, wiring, self.report)
-        self.asking = Asking(drafts, wiring.cables, self.report)
-        cluster = cluster_of(top.record("cluster"), drafts, nodes, self.report)
-        nodes = with_etcd(nodes, cluster)
+        cluster = cluster_of(record.record("cluster"), drafts, nodes, self.report)
+        self.asking = Asking(drafts, wiring.cables, cluster, self.report)
+        nodes = with_manifests(with_etcd(nodes, cluster), cluster, record.record("cluster"))
         lab = Lab(
             name=top.text("lab") or "",
             title=_title(top),

@@ -96,3 +96,12 @@ def test_learnt_addresses_are_those_of_whom_was_asked_and_no_others() -> None:
     assert gone.because.en == "c3 is not among them"
     seen = judge.learnt(entries, has={}, **{**asked, "lacks": has, "only": False})  # type: ignore[arg-type]
     assert (seen.verdict, seen.because.en) == (Verdict.FAIL, "c1 is among them")
+
+
+def test_affinity_is_one_server_for_all_whichever_it_is() -> None:
+    assert judge.affinity({"a": 0, "b": 12}, 12).verdict is Verdict.PASS
+    two = judge.affinity({"a": 3, "b": 9}, 12)
+    assert (two.verdict, two.credit) == (Verdict.FAIL, 0.75)
+    elsewhere = judge.affinity({"a": 11, "b": 0}, 12)
+    assert elsewhere.verdict is Verdict.FAIL
+    assert judge.affinity({}, 0).verdict is Verdict.FAIL

@@ -38,7 +38,9 @@ def again(reading: Reading, files: dict[str, bytes] | None = None) -> tuple[Stat
 @pytest.mark.parametrize("name", shipped_labs())
 def test_a_shipped_lab_is_the_same_after_its_export(name: str, start: bool) -> None:
     path = shipped_labs()[name]
-    state, export = again(read(path.read_bytes(), str(path), Choices(start=start)))
+    reading = read(path.read_bytes(), str(path), Choices(start=start))
+    sources = {file.source for node in reading.lab.nodes for file in node.files if file.source is not None}
+    state, export = again(reading, {source: (path.parent / source).read_bytes() for source in sources})
     assert export.left_out == ()
     assert wanted_state(read(export.text.encode(), "again.yaml").lab) == state
     assert state_of_plain(plain_state(state)) == state

@@ -6,14 +6,20 @@ threads; what the kernel's tables say is read by the loop.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import assert_never
 
 from trenza.check.verdict import Finding, cannot_tell, failed, same
 from trenza.engine.engine import Engine
 from trenza.errors import TrenzaError
-from trenza.keeper.questions import frames, services, tables, traffic, ways
+from trenza.keeper.absent import Absent
+from trenza.keeper.clustering import Clustering
+from trenza.keeper.pods import names_pods
+from trenza.keeper.questions import frames, kubernetes, services, tables, traffic, ways
 from trenza.keeper.questions.asker import Asker
-from trenza.keeper.scene import Absent, Scene
+from trenza.keeper.scene import Scene
 from trenza.linux.asking.frames import FrameWatch, write_pcapng
 from trenza.linux.inside import SandboxNodes
 from trenza.model.checks import (
@@ -23,6 +29,7 @@ from trenza.model.checks import (
     FaultOutcome,
     Fdb,
     Http,
+    KubernetesObject,
     Mtu,
     Netns,
     NoIp,
@@ -48,27 +55,49 @@ MAX_RECORDED_FRAMES = 200
 class Questions:
     """Asks. One that is about something that is not there fails, or, if it is negative, cannot be told."""
 
-    def __init__(self, engine: Engine, nodes: SandboxNodes) -> None:
+    def __init__(self, engine: Engine, nodes: SandboxNodes, clustering: Clustering) -> None:
         self._asker = Asker(engine, nodes)
+        self._clustering = clustering
 
     async def recorded(self, scene: Scene, question: Question) -> tuple[Finding, bytes]:
         """One attempt, and as a pcapng file what passed whoever asked; empty where nobody sends anything."""
         asker = getattr(question, "during", None) or question
-        source = scene.counterparts.find_node(getattr(asker, "source", NodeName("")))
-        if source is None or source not in scene.handles:
-            return await self.ask(scene, question), b""
-        watch = FrameWatch(scene.handles[source].netns, source, limit=MAX_RECORDED_FRAMES)
-        passing, finding = await frames.watched(self._asker, watch, lambda: self.ask(scene, question))
-        return finding, write_pcapng(passing)
+        async with self._with_pods(scene, question) as scene:
+            try:
+                source = scene.handle(getattr(asker, "source", NodeName("")))
+            except Absent:
+                return await self._told(scene, question), b""
+            watch = FrameWatch(source.netns, source.node.name, limit=MAX_RECORDED_FRAMES)
+            passing, finding = await frames.watched(self._asker, watch, lambda: self._told(scene, question))
+            return finding, write_pcapng(passing)
 
     async def ask(self, scene: Scene, question: Question) -> Finding:
         """One attempt. Faults are `checking`'s."""
+        try:
+            async with self._with_pods(scene, question) as scene:
+                return await self._told(scene, question)
+        except TrenzaError as error:  # the API server does not answer
+            return cannot_tell(same(error.message))
+
+    @asynccontextmanager
+    async def _with_pods(self, scene: Scene, question: Question) -> AsyncIterator[Scene]:
+        """A scene with the cluster's pods, if the question is about any. Raises TrenzaError."""
+        if not names_pods(question):
+            yield scene
+            return
+        pods = await self._clustering.pods()
+        try:
+            yield replace(scene, pods=pods)
+        finally:
+            pods.close()
+
+    async def _told(self, scene: Scene, question: Question) -> Finding:
         try:
             return await self._asked(scene, question)
         except Absent as absent:
             if is_negative(question):
                 return cannot_tell(absent.said, hint=absent.hint)
-            return failed(absent.said, because=absent.said, hint=absent.hint, stays=True)
+            return failed(absent.said, because=absent.said, hint=absent.hint, stays=absent.stays)
         except TrenzaError as error:  # the kernel refuses, tcpdump is not there or does not know the filter…
             return cannot_tell(same(error.message))
 
@@ -106,6 +135,8 @@ class Questions:
                 return await services.service(self._asker, scene, question)
             case Run():
                 return await services.run(self._asker, scene, question)
+            case KubernetesObject():
+                return await kubernetes.objects(self._clustering, scene, question)
             case FaultOutcome():
                 raise AssertionError("faults are injected by whoever asks")
             case _:

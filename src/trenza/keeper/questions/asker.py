@@ -38,7 +38,7 @@ class Asker:
 
 def explained(scene: Scene, finding: Finding, source: NodeName, to: IpAddress) -> Finding:
     """With the first thing wrong on the way, where it is known; it stays so if the configuration says so."""
-    if finding.verdict is Verdict.PASS:
+    if finding.verdict is Verdict.PASS or source not in scene.handles:  # theory knows nothing of pods
         return finding
     because = scene.explainer.way(source, to)
     if not because:

@@ -87,9 +87,9 @@ async def dhcp(asker: Asker, scene: Scene, question: Dhcp) -> Finding:
             wrong = Said(
                 f"{offer.address} is not in {question.network}", f"{offer.address} no está en {question.network}"
             )
-        elif question.server is not None and offer.server not in scene.counterparts.addresses(question.server):
+        elif question.server is not None and offer.server not in scene.addresses(question.server):
             wrong = Said(f"{offer.server} offers", f"ofrece {offer.server}")
-        elif question.router is not None and offer.router not in scene.counterparts.addresses(question.router):
+        elif question.router is not None and offer.router not in scene.addresses(question.router):
             wrong = Said(f"the router is {offer.router or '-'}", f"el router es {offer.router or '-'}")
         if wrong is not None:
             return failed(same(shown), because=wrong, **evidence)

@@ -10,8 +10,9 @@ from typing import Any
 
 from trenza.check import judge
 from trenza.check.verdict import Finding, Said, Verdict, cannot_tell, failed, passed, same
+from trenza.keeper.absent import Absent
 from trenza.keeper.questions.asker import Asker, explained
-from trenza.keeper.scene import Absent, Scene
+from trenza.keeper.scene import Scene
 from trenza.linux.asking.echoes import echo_window
 from trenza.linux.asking.http import http_get
 from trenza.linux.asking.served import ServerWatch
@@ -153,6 +154,8 @@ async def http(asker: Asker, scene: Scene, question: Http) -> Finding:
         status = answers[-1].status
         return passed(Said(f"status {status}", f"estado {status}"), **evidence)
     wanted = {scene.say(name): share for name, share in question.served_by.items()}
+    if question.affinity:
+        return judge.affinity(seen, len(answers), **evidence)
     return judge.shares(seen, wanted, len(answers), question.tolerance, **evidence)
 
 
@@ -173,9 +176,10 @@ def _ask_pages(scene: Scene, question: Http, netns: int, to: IpAddress) -> tuple
     """The answers, and of those asked about how many requests each one got."""
     servers = {}
     for name in question.served_by:
-        node = scene.counterparts.find_node(name)
-        if node is not None and node in scene.handles:
-            servers[scene.say(name)] = [scene.handles[node].netns]
+        try:
+            servers[scene.say(name)] = [scene.handle(name).netns]
+        except Absent:
+            continue  # who is not there serves nobody
     nonce = secrets.token_hex(8)
     mark = "&" if "?" in question.path else "?"
     until = time.monotonic() + 2 * _ANSWER_S + question.requests * 0.05

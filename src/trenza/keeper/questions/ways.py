@@ -25,14 +25,14 @@ async def path(asker: Asker, scene: Scene, question: PathTaken) -> Finding:
     to = scene.address(question.to, source.node.name)
     findings: list[Finding] = []
     if question.hops:
-        wanted = [set(scene.counterparts.addresses(spot)) for spot in question.hops]
+        wanted = [set(scene.addresses(spot)) for spot in question.hops]
         walked = await asker.in_thread(trace, source.netns, to)
         finding = judge.hops(walked.hops, wanted, arrived=walked.arrived, to=str(to))
         if not walked.arrived:
             finding = explained(scene, finding, source.node.name, to)
         findings.append(finding)
     if question.record_route and to.version == 4:
-        wanted = [set(scene.counterparts.addresses(spot)) for spot in question.record_route]
+        wanted = [set(scene.addresses(spot)) for spot in question.record_route]
         recorded = await asker.in_thread(record_route, source.netns, to)
         finding = judge.hops(recorded or (), wanted, recorded=recorded is not None, to=str(to))
         if recorded is None:
@@ -64,7 +64,7 @@ async def route(asker: Asker, scene: Scene, question: RouteTo) -> Finding:
     wrong: list[Said] = []
     if found.type != question.type.value and not (found.error and question.type.value == found.error.split()[-1]):
         wrong.append(Said(f"{scene.say(question.node)}: {shown}", f"{scene.say(question.node)}: {shown}"))
-    if question.via is not None and found.via not in scene.counterparts.addresses(question.via):
+    if question.via is not None and found.via not in scene.addresses(question.via):
         via = scene.say(question.via)
         wrong.append(
             Said(

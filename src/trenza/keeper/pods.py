@@ -1,0 +1,130 @@
+"""Pods as those who ask and are asked: which of the cluster's a question means, their network namespaces held open."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from ipaddress import ip_address
+from typing import Any
+
+from trenza.check.verdict import Said, same
+from trenza.keeper.absent import Absent
+from trenza.linux.nodes import NodeHandle
+from trenza.model.checks import ClusterService, Pod
+from trenza.model.names import NodeName
+from trenza.model.state import IpAddress, Node, NodeKind
+
+Object = Mapping[str, Any]
+
+
+class Pods:
+    """The pods and services of one moment. `namespaces`: descriptors by the pods' uids, which `close` closes."""
+
+    def __init__(self, pods: Sequence[Object], services: Sequence[Object], namespaces: Mapping[str, int]) -> None:
+        self._pods = sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))
+        self._services = services
+        self._namespaces = namespaces
+
+    def close(self) -> None:
+        for descriptor in self._namespaces.values():
+            os.close(descriptor)
+
+    # ------------------------------------------------------------------ all raise Absent
+    def handle(self, meant: Pod) -> NodeHandle:
+        """The pod as a node, `pod/NAME`."""
+        pod = self._find(meant)
+        netns = self._namespaces.get(pod["metadata"]["uid"])
+        if netns is None:
+            name = pod["metadata"]["name"]
+            raise Absent(Said(f"{name} has no network of its own", f"{name} no tiene red propia"))
+        host = NodeName(pod["spec"]["nodeName"])
+        return NodeHandle(Node(NodeName(f"pod/{pod['metadata']['name']}"), NodeKind.CONTAINER, host), netns)
+
+    def address(self, meant: Pod | ClusterService) -> IpAddress:
+        """A pod's address, a service's cluster IP."""
+        if isinstance(meant, Pod):
+            return ip_address(self._find(meant)["status"]["podIP"])
+        for service in self._services:
+            metadata = service["metadata"]
+            if (metadata["name"], metadata["namespace"]) == (meant.name, meant.namespace):
+                given = service["spec"].get("clusterIP", "None")
+                if given == "None":
+                    raise Absent(Said(f"{meant} has no address of its own", f"{meant} no tiene dirección propia"))
+                return ip_address(given)
+        said = Said(f"there is no service {meant.name}", f"no hay ningún servicio {meant.name}")
+        raise Absent(said, same("kubectl get services" + _in_namespace(meant)))
+
+    def say(self, meant: Pod | ClusterService) -> str:
+        """Whom it means now, or the words it was asked in."""
+        try:
+            return str(self.handle(meant).node.name) if isinstance(meant, Pod) else str(meant)
+        except Absent:
+            return str(meant)
+
+    def _find(self, meant: Pod) -> Object:
+        """A pod that is Ready, with an address."""
+        found = [pod for pod in self._pods if _is(pod, meant)]
+        ready = next((pod for pod in found if is_ready(pod) and pod["status"].get("podIP")), None)
+        if ready is not None:
+            return ready
+        look = same("kubectl get pods -o wide" + _in_namespace(meant))
+        if not found:
+            raise Absent(_none_there(meant), look)
+        name, why = found[0]["metadata"]["name"], why_not_ready(found[0])
+        raise Absent(Said(f"{name} is not Ready: {why}", f"{name} no está Ready: {why}"), look, stays=False)
+
+
+def _is(pod: Object, meant: Pod) -> bool:
+    from trenza.cluster.kinds.selectors import label_selector
+
+    metadata = pod["metadata"]
+    return (
+        metadata["namespace"] == meant.namespace
+        and "deletionTimestamp" not in metadata
+        and meant.name in ("", metadata["name"])
+        and meant.node in (None, pod["spec"].get("nodeName"))
+        and label_selector(meant.labels).holds(metadata.get("labels"))
+        and (meant.name != "" or not pod["spec"].get("hostNetwork"))
+    )
+
+
+def _none_there(meant: Pod) -> Said:
+    which = f" {meant.name}" if meant.name else ""
+    with_en, with_es = (f" with {meant.labels}", f" con {meant.labels}") if meant.labels else ("", "")
+    on_en, on_es = (f" on {meant.node}", f" en {meant.node}") if meant.node else ("", "")
+    return Said(f"there is no pod{which}{with_en}{on_en}", f"no hay ningún pod{which}{with_es}{on_es}")
+
+
+def _in_namespace(meant: Pod | ClusterService) -> str:
+    return "" if meant.namespace == "default" else f" -n {meant.namespace}"
+
+
+def is_ready(thing: Object) -> bool:
+    """Whether a pod or a node has the condition Ready."""
+    conditions = thing.get("status", {}).get("conditions", ())
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def why_not_ready(pod: Object) -> str:
+    """In Kubernetes' own words: why a container waits, else the first condition that does not hold, else the phase."""
+    status = pod.get("status", {})
+    for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
+        waiting = container.get("state", {}).get("waiting")
+        if waiting and waiting.get("reason") not in ("PodInitializing", "ContainerCreating"):
+            return ": ".join(part for part in (waiting.get("reason"), waiting.get("message")) if part)
+    for condition in status.get("conditions", ()):
+        if condition["status"] != "True" and condition.get("message"):
+            return str(condition["message"])
+    return str(status.get("phase", "Pending"))
+
+
+def names_pods(value: object) -> bool:
+    """Whether a question, or part of one, is about a pod or a service."""
+    if isinstance(value, Pod | ClusterService):
+        return True
+    if is_dataclass(value):
+        return any(names_pods(getattr(value, field.name)) for field in fields(value))
+    if isinstance(value, Mapping):
+        return any(map(names_pods, value))
+    return isinstance(value, tuple) and any(map(names_pods, value))

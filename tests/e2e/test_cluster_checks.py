@@ -1,0 +1,105 @@
+"""Checks of a cluster: the shipped lab's, solved with kubectl under other names, and manifests that come and go."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Cli, until
+from test_cluster_lab import GIVEN_UP_S, LAB, Cluster
+
+pytestmark = [pytest.mark.kernel, pytest.mark.side_by_side]
+
+LITTLE = """
+lab: little
+switches: {di: {}}
+hosts:
+  m: {nics: {eth0: {to: di, ip: 10.9.0.1/24}}}
+  n: {nics: {eth0: {to: di, ip: 10.9.0.2/24}}}
+cluster: {master: m, nodes: [n], manifests: [web.yaml, MORE]}
+"""
+WEB = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: host, command: [sleep, infinity]}]}
+"""
+SETTINGS = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+data: {colour: blue}
+"""
+
+
+def shipped(cli: Cli, name: str) -> str:
+    return (Path(cli.ok("labs", "--directory", LAB).strip()) / name).read_text()
+
+
+def checked(cli: Cli, *words: str) -> Any:
+    """A report, whatever the points."""
+    return json.loads(cli("check", LAB, "-f", "json", *words).stdout)
+
+
+def points(cli: Cli) -> float:
+    return float(checked(cli)["points"])
+
+
+def because(cli: Cli, checkpoint: str) -> list[str]:
+    report = checked(cli, "--checkpoint", checkpoint)
+    return [one["because"] for one in report["checkpoints"][0]["checks"] if one["verdict"] != "pass"]
+
+
+def test_a_student_with_kubectl_goes_from_nothing_to_all(cli: Cli) -> None:
+    cluster = Cluster(cli)
+    assert points(cli) == 0
+    assert because(cli, "pods") == ["there is no pod"] * 2
+    mine = cli.directory / "mine.yaml"
+    mine.write_text(shipped(cli, "box.yaml").replace("box", "mine"))
+    cluster.kubectl("apply", "-f", str(mine))
+    cluster.kubectl("rollout", "status", "daemonset/mine", "--timeout=30s")
+    assert points(cli) == 60, "out through docker0 and from node to node"
+    mine.write_text(shipped(cli, "apache.yaml").replace("image: host", "image: httpd"))
+    cluster.kubectl("apply", "-f", str(mine))
+    until(
+        lambda: any("ErrImagePull" in why or "ImagePullBackOff" in why for why in because(cli, "service")), GIVEN_UP_S
+    )
+    cluster.kubectl("delete", "-f", str(mine))
+    cluster.apply_apache()
+    mine.write_text(shipped(cli, "affinity.yaml"))
+    cluster.kubectl("apply", "-f", str(mine))
+    report = checked(cli)
+    assert report["points"] == 100
+    (fault,) = [one for one in report["checkpoints"][-1]["checks"] if one["kind"] == "fault"]
+    assert 1 < fault["evidence"]["answers"]["outages"][0]["seconds"] <= 10, "the node was missed, and its pod left out"
+    assert "nothing is left" in cli.ok("down", LAB)
+
+
+def test_manifests_are_there_as_long_as_the_lab_says_so(cli: Cli) -> None:
+    (cli.directory / "web.yaml").write_text(WEB)
+    (cli.directory / "more.yaml").write_text(SETTINGS)
+    file = cli.lab(LITTLE.replace("MORE", "more.yaml"))
+    cluster = Cluster(cli, lab="little", file=file)
+    assert cluster.get("deployment", "web")["status"]["readyReplicas"] == 1, "up waits for pods"
+    unchanged = cluster.kubectl("apply", "-f", str(cli.directory / "web.yaml"), "-f", str(cli.directory / "more.yaml"))
+    assert unchanged.split() == ["deployment.apps/web", "unchanged", "configmap/settings", "unchanged"]
+    assert "nothing to do" in cli.ok("plan", file)
+    # what a lab file no longer has goes, what somebody made stays
+    cluster.kubectl("create", "configmap", "mine")
+    cli.lab(LITTLE.replace(", MORE", ""))
+    assert "- m: file /etc/kubernetes/addons/more.yaml" in cli("up", "--dry-run", file).stdout
+    cli.ok("up", file)
+    assert {one["metadata"]["name"] for one in cluster.get("configmaps")["items"]} == {"mine", "kube-root-ca.crt"}
+    # one that the server refuses is told with its reason
+    (cli.directory / "web.yaml").write_text(WEB.replace("Deployment", "Deploymint"))
+    refused = cli("up", file)
+    assert refused.returncode == 1
+    assert "web.yaml: no matches for kind 'Deploymint' in version 'apps/v1'" in refused.stderr
+    assert cluster.get("deployment", "web")["status"]["readyReplicas"] == 1, "a slip takes nothing away"
+    assert "nothing is left" in cli.ok("down", "little")

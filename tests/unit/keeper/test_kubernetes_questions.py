@@ -1,0 +1,98 @@
+"""What is found out about a cluster's objects, and what is said where it is not so."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from trenza.check.verdict import Finding, Verdict
+from trenza.keeper.clustering import Clustering
+from trenza.keeper.questions.kubernetes import objects
+from trenza.keeper.scene import Scene
+from trenza.model.checks import KubernetesObject
+from trenza.model.names import NodeName
+
+
+def node(name: str, status: str) -> dict[str, Any]:
+    condition = {"type": "Ready", "status": status, "message": "Kubelet stopped posting node status."}
+    return {"metadata": {"name": name}, "spec": {}, "status": {"conditions": [condition]}}
+
+
+def pod(name: str, app: str, host: str, *, ready: bool = True, gone: bool = False) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"name": name, "namespace": "default", "labels": {"app": app}}
+    if gone:
+        metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    conditions = [{"type": "Ready", "status": str(ready), "message": "" if ready else "it starts"}]
+    return {"metadata": metadata, "spec": {"nodeName": host, "dnsPolicy": "x"}, "status": {"conditions": conditions}}
+
+
+THERE: dict[str, list[dict[str, Any]]] = {
+    "nodes": [node("n1", "True"), node("n2", "Unknown")],
+    "pods": [pod("a", "web", "n1"), pod("b", "web", "n2", ready=False), pod("c", "web", "n1", gone=True)],
+    "services": [
+        {"metadata": {"name": "web", "namespace": "default"}, "spec": {"ports": [{"port": 80}], "on": True}},
+    ],
+    "endpointslices": [
+        {
+            "addressType": "IPv4",
+            "metadata": {"namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
+            "endpoints": [
+                {"addresses": ["172.16.1.2"], "conditions": {"ready": True}},
+                {"addresses": ["172.16.2.2"], "conditions": {"ready": False}},
+            ],
+        }
+    ],
+    "jobs": [],
+}
+
+
+class There:
+    async def list(self, plural: str) -> list[dict[str, Any]]:
+        return THERE[plural]
+
+
+class Same:
+    def node(self, name: NodeName) -> NodeName:
+        return name
+
+
+def asked(kind: str, **more: Any) -> Finding:
+    return asyncio.run(objects(cast(Clustering, There()), cast(Scene, Same()), KubernetesObject(kind, **more)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("nodes", {"name": "n1", "condition": "Ready"}),
+        ("nodes", {"name": "n2", "condition": "Ready=Unknown"}),
+        ("nodes", {"condition": "Ready", "count": 1}),
+        ("pods", {"labels": "app=web", "count": 2}),
+        ("pods", {"labels": "app=web", "node": NodeName("n1"), "condition": "Ready"}),
+        ("pods", {"name": "c", "count": 0}),
+        ("pods", {"namespace": "other", "count": 0}),
+        ("services", {"name": "web", "endpoints": 1, "has": {"spec.ports.0.port": "80", "spec.on": "true"}}),
+    ],
+)
+def test_what_is_so_passes(kind: str, more: dict[str, Any]) -> None:
+    assert asked(kind, **more).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "because", "credit"),
+    [
+        ("nodes", {"condition": "Ready"}, "n2: Ready=Unknown (Kubelet stopped posting node status.)", 0.5),
+        ("nodes", {"condition": "Ready", "count": 0}, "node: n1", 0.0),
+        ("nodes", {"name": "n1", "condition": "DiskPressure=False"}, "n1: DiskPressure=-", 0.0),
+        ("pods", {"labels": "app=web", "condition": "Ready", "count": 2}, "b: Ready=False (it starts)", 0.5),
+        ("pods", {"labels": "app=db"}, "there is no pod app=db", 0.0),
+        ("jobs", {}, "there is no job", 0.0),
+        ("services", {"name": "web", "endpoints": 2}, "web is served by 1, not 2: 172.16.1.2", 0.0),
+        ("services", {"name": "web", "has": {"spec.ports.1.port": "80"}}, "web: spec.ports.1.port is -, not 80", 0.0),
+    ],
+)
+def test_what_is_not_so_is_said(kind: str, more: dict[str, Any], because: str, credit: float) -> None:
+    finding = asked(kind, **more)
+    assert (finding.verdict, finding.because.en, finding.credit) == (Verdict.FAIL, because, credit)
+    assert finding.hint.en.startswith(f"kubectl get {kind}")
