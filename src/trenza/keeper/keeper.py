@@ -362,6 +362,7 @@ class Keeper:
             "nat": self.engine.record.nat if kinds.count(NodeKind.UPLINK) else [],
             "converges_s": convergence_s(wanted),
             "unready": [one.as_json() for one in unready],
+            "cluster": outcome.lab.cluster is not None,
             "unready_cluster": unready_cluster,
             "seconds": time.monotonic() - began,
         }
