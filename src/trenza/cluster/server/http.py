@@ -189,6 +189,9 @@ class _Connection:
             except h11.RemoteProtocolError as error:
                 await self._refuse(error.error_status_hint or 400, str(error))
                 return
+            except ValueError as error:  # a target that is no URL, or has too many parameters
+                await self._refuse(400, str(error))
+                return
             if request is None:
                 await self._refuse(413, "Request entity too large: limit is 3145728")
                 return
