@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -18,10 +17,10 @@ from urllib.parse import quote, urlencode, urlsplit
 import h11
 
 from trenza.cluster.api import ApiError, Listed, Object, SubnetLease, Subnets, WatchEvent, collection_path
+from trenza.cluster.keepalives import keep_alive
 
 _READ_BYTES: Final = 1 << 16
 _MAX_IDLE: Final = 8
-_KEEPALIVES: Final = (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3))
 SUBNETS: Final = "/coreos.com/network/subnets"
 NETWORK_CONFIG: Final = "/coreos.com/network/config"
 
@@ -110,11 +109,7 @@ class HttpApi:
     async def _dial(self) -> Streams:
         name = self._host if self._tls is not None else None
         streams = await asyncio.open_connection(self._host, self._port, ssl=self._tls, server_hostname=name)
-        sock = streams[1].get_extra_info("socket")
-        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in _KEEPALIVES:
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+        keep_alive(streams[1])
         return streams
 
     # ------------------------------------------------------------------ requests

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from trenza.cluster.api import ApiError
+from trenza.cluster.keepalives import keep_alive
 
 UPGRADE: Final = "trenza-stream"
 STDIN: Final = 0
@@ -93,6 +94,7 @@ async def open_stream(
     try:
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_connection(host, port, ssl=tls)
+            keep_alive(writer)
             head = f"POST {target} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: Upgrade\r\nUpgrade: {UPGRADE}\r\n"
             writer.write(f"{head}Content-Length: 0\r\n\r\n".encode())
             answer = await reader.readuntil(b"\r\n\r\n")

@@ -18,6 +18,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import h11
 
+from trenza.cluster.keepalives import keep_alive
+
 MAX_BODY_BYTES = 3 * 1024 * 1024  # what Kubernetes reads at most
 MAX_HEADER_BYTES = 64 * 1024  # the commands of exec are in the path
 WAITING_BYTES = 1024 * 1024  # for a client that reads slowly
@@ -137,6 +139,7 @@ class HttpServer:
         assert task is not None
         self._connections.add(task)
         writer.transport.set_write_buffer_limits(high=WAITING_BYTES)
+        keep_alive(writer)
         try:
             await _Connection(self, reader, writer).serve()
         except (OSError, EOFError, TimeoutError, h11.ProtocolError, ssl.SSLError):

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 import h11
 
 from trenza.cluster.api import ApiError as AgentError
+from trenza.cluster.keepalives import keep_alive
 from trenza.cluster.kinds.resources import Object, find_resource
 from trenza.cluster.kinds.status import ApiError, internal_error
 from trenza.cluster.node.frames import (
@@ -66,6 +67,7 @@ class NodeAgents:
         try:
             async with asyncio.timeout(CONNECT_S):
                 link = _Log(*await asyncio.open_connection(host, port, ssl=self.tls))
+                keep_alive(link.writer)
                 await link.ask(target, f"{host}:{port}")
         except (OSError, EOFError, TimeoutError, h11.ProtocolError) as error:
             if link is not None:
