@@ -7,7 +7,8 @@
     POST /attach/NAMESPACE/POD/CONTAINER              stdin: a stream
     POST /portForward/NAMESPACE/POD                   port: a stream
 
-The paths are a kubelet's. With TLS only whoever has a certificate of the cluster's CA is heard.
+The paths are a kubelet's. With TLS only the API server is heard: who has a certificate of the cluster's CA that names
+the group system:masters.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import h11
 
+from trenza.cluster.keepalives import keep_alive
 from trenza.cluster.node import frames
 from trenza.cluster.node.containers import Running, exit_of, refusal_words, resize_terminal, times_path
+from trenza.cluster.node.descriptors import readable, writable
 from trenza.cluster.node.environment import Command
 from trenza.cluster.node.kubelet import Kubelet, PodWorker
 from trenza.cluster.node.log_times import Growth, offset_since, read_growth, stamp, time_at
@@ -35,6 +38,7 @@ from trenza.errors import KernelError
 from trenza.linux.inside import CommandRefused
 
 PORT: Final = 10250
+_MASTERS: Final = "system:masters"
 _READ_BYTES: Final = 1 << 16
 _MAX_TIMES_BYTES: Final = 64 << 20
 _FOLLOW_S: Final = 0.05
@@ -87,9 +91,13 @@ class Endpoint:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = h11.Connection(h11.SERVER)
+        keep_alive(writer)
         try:
             while True:
                 request = await _next_request(connection, reader)
+                if request is not None and not _may_ask(writer):
+                    _respond(connection, writer, 403, b"only the API server may ask", "text/plain")
+                    return
                 if request is None or not await self._answer(connection, request, reader, writer):
                     return
                 connection.start_next_cycle()
@@ -393,6 +401,14 @@ class Endpoint:
 
 
 # ------------------------------------------------------------------ HTTP
+def _may_ask(writer: asyncio.StreamWriter) -> bool:
+    certificate = writer.get_extra_info("peercert")
+    if certificate is None:
+        return True  # no TLS
+    names = [name for parts in certificate.get("subject", ()) for name in parts]
+    return ("organizationName", _MASTERS) in names
+
+
 async def _next_request(connection: h11.Connection, reader: asyncio.StreamReader) -> h11.Request | None:
     """The next request, its body read and dropped."""
     request: h11.Request | None = None
@@ -480,40 +496,26 @@ async def _write_all(descriptor: int, data: bytes) -> None:
         try:
             data = data[os.write(descriptor, data) :]
         except BlockingIOError:
-            await _writable(descriptor)
+            await writable(descriptor)
         except OSError:
             return  # nobody reads any more
 
 
-async def _writable(descriptor: int) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    loop.add_writer(descriptor, _settle, ready)
-    try:
-        await ready
-    finally:
-        loop.remove_writer(descriptor)
-
-
-async def _readable(descriptor: int, ended: asyncio.Event) -> bool:
+async def _has_more(descriptor: int, ended: asyncio.Event) -> bool:
     """Wait until there is something; False when there was nothing for `_LEFT_S` after the command ended."""
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(descriptor, _settle, ready)
-    ending = asyncio.create_task(ended.wait())
+    reading, ending = asyncio.create_task(readable(descriptor)), asyncio.create_task(_when(ended))
     try:
-        either: set[asyncio.Future[Any]] = {ready, ending}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.wait({ready}, timeout=_LEFT_S)
-        return ready.done()
+        await asyncio.wait((reading, ending), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((reading,), timeout=_LEFT_S)
+        return reading.done()
     finally:
+        reading.cancel()
         ending.cancel()
-        loop.remove_reader(descriptor)
+        await asyncio.gather(reading, ending, return_exceptions=True)
 
 
-def _settle(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
+async def _when(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 async def _copy(descriptor: int, channel: int, writer: asyncio.StreamWriter, ended: asyncio.Event) -> None:
@@ -524,7 +526,7 @@ async def _copy(descriptor: int, channel: int, writer: asyncio.StreamWriter, end
         try:
             data = os.read(descriptor, _READ_BYTES)
         except BlockingIOError:
-            if await _readable(descriptor, ended):
+            if await _has_more(descriptor, ended):
                 continue
             break
         except OSError:

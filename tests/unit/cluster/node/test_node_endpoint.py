@@ -11,19 +11,24 @@ import struct
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from trenza.cluster.api import ApiError
 from trenza.cluster.node import frames
 from trenza.cluster.node.containers import Running
-from trenza.cluster.node.endpoint import Endpoint
+from trenza.cluster.node.endpoint import Endpoint, server_context
 from trenza.cluster.node.environment import Command
 from trenza.cluster.node.frames import Frame, FrameReader
 from trenza.cluster.node.pods import Run, Seen
+from trenza.cluster.node.probes import probe
 from trenza.cluster.node.terminals import Terminal
+from trenza.cluster.server.tls import Authority, client_context
+from trenza.cluster.server.users import MASTERS
 
 pytestmark = pytest.mark.anyio
 
@@ -62,7 +67,7 @@ class Containers:
         self.log = log
         self.growth_reads = 0
 
-    def execute(self, name: str, command: Command, descriptors: tuple[int, int, int], *, tty: bool) -> Running:
+    def execute(self, name: str, command: Command, descriptors: tuple[int, int, int], *, tty: bool = False) -> Running:
         stdin, stdout, stderr = descriptors
         process = subprocess.Popen(command.argv, stdin=stdin, stdout=stdout, stderr=stderr)
         return Running(Client(process), None)  # type: ignore[arg-type]  # the part of a client that is asked here
@@ -209,3 +214,42 @@ def _fill(slave: int, size: int) -> None:
     done = 0
     while done < size:
         done += os.write(slave, b"y" * 4000)
+
+
+async def test_only_the_api_server_is_heard(containers: Containers, worker: Worker, tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    authority = Authority.made(now)
+    credentials = {
+        "node": authority.node("larrain", ["127.0.0.1"], now),
+        "server": authority.client("kube-apiserver-kubelet-client", (MASTERS,), now),
+        "reader": authority.client("reader", ("trenza:readers",), now),
+    }
+    (tmp_path / "ca").write_bytes(authority.pem)
+    for name, made in credentials.items():
+        (tmp_path / f"{name}.crt").write_bytes(made.certificate)
+        (tmp_path / f"{name}.key").write_bytes(made.key)
+    kubelet = SimpleNamespace(containers=containers, find=lambda namespace, name: worker, workers={})
+    endpoint = Endpoint(kubelet, lambda worker: socket.socket())  # type: ignore[arg-type]
+    context = server_context(str(tmp_path / "ca"), str(tmp_path / "node.crt"), str(tmp_path / "node.key"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    await endpoint.serve("127.0.0.1", port, context)
+    for name, status in (("server", 101), ("reader", 403), ("node", 403)):
+        tls = client_context((tmp_path / f"{name}.crt", tmp_path / f"{name}.key"), tmp_path / "ca")
+        if status == 101:
+            _, writer = await frames.open_stream("127.0.0.1", port, "/exec/n/p/c?command=true", tls=tls)
+            assert writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            writer.close()
+            continue
+        with pytest.raises(ApiError) as refused:
+            await frames.open_stream("127.0.0.1", port, "/exec/n/p/c?command=true", tls=tls)
+        assert refused.value.status == status
+    endpoint.close()
+
+
+async def test_a_probes_command_may_say_more_than_a_pipe_holds(containers: Containers) -> None:
+    spec = {"exec": {"command": ["head", "-c", "300000", "/dev/zero"]}, "timeoutSeconds": 5}
+    success, said = await probe(spec, {}, "node", "", containers)  # type: ignore[arg-type]  # what a probe asks of them
+    assert success
+    assert said == "\0" * 10240
