@@ -44,6 +44,9 @@ _MAX_TIMES_BYTES: Final = 64 << 20
 _FOLLOW_S: Final = 0.05
 """How often a log that is followed is looked at."""
 
+_GOODBYE_S: Final = 5.0
+"""How long the API server may take to hang up on a command that has ended."""
+
 _LEFT_S: Final = 0.2
 _LEFT_BYTES: Final = 1 << 20
 """A command that has ended may have left this much in its pipe, and processes that hold the pipe open."""
@@ -310,6 +313,8 @@ class Endpoint:
             await asyncio.gather(*copying)  # for as long as the client takes to read it; a client that went ends it
             writer.write(frames.status_frame(code))
             await writer.drain()
+            # What is still being typed is taken, or its sender would see a broken stream before it sees the status.
+            await asyncio.wait((typing,), timeout=_GOODBYE_S)
         finally:
             for task in (typing, ending, *copying):
                 task.cancel()

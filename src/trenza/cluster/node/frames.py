@@ -7,7 +7,7 @@ big-endian, 1 MiB at most), the payload.
     0 stdin     to the host      bytes for the command; an empty one says that there is no more
     1 stdout    from the host    bytes; an empty one says that there is no more
     2 stderr    from the host    bytes (never with `tty`)
-    3 status    from the host    JSON, last of all: {"code": 0} or {"code": 125…127, "message": …}
+    3 status    from the host    JSON, last of all: {"code": 0} or {"code": 125…127, "message": …}; then hang up
     4 resize    to the host      JSON: {"width": 80, "height": 24}
 
 With `portForward` only 0 and 1 are used, and 3 where no connection could be made.

@@ -153,20 +153,37 @@ async def streams(sock: socket.socket) -> AsyncIterator[FrameReader]:
     writer.close()
 
 
+async def until_status(reader: FrameReader) -> list[Frame]:
+    found = [await anext(reader)]
+    while found[-1].channel != frames.STATUS:
+        found.append(await anext(reader))
+    return found
+
+
 async def test_who_reads_slowly_gets_all_of_a_commands_output(connect: Asked) -> None:
     sock, _ = await connect(upgrade("/exec/n/p/c?command=head&command=-c&command=130000&command=/dev/zero"))
     await asyncio.sleep(1.3)  # the command has ended long since, and half of its output waits in the pipe
     async with streams(sock) as reader:
-        said = [frame async for frame in reader]
+        said = await until_status(reader)
     assert sum(len(frame.payload) for frame in said if frame.channel == frames.STDOUT) == 130_000
     assert json.loads(said[-1].payload) == {"code": 0}
+
+
+async def test_a_command_that_reads_nothing_ends_as_it_ends(connect: Asked) -> None:
+    sock, _ = await connect(upgrade("/exec/n/p/c?command=sh&command=-c&command=exit+7&stdin=true"))
+    loop, typed = asyncio.get_running_loop(), frames.packed(frames.STDIN, b"x" * 100_000)
+    async with asyncio.timeout(WAIT_S):
+        for _ in range(100):
+            await loop.sock_sendall(sock, typed)
+    async with streams(sock) as reader:
+        assert json.loads((await until_status(reader))[-1].payload) == {"code": 7}
 
 
 async def test_what_a_command_leaves_behind_does_not_hold_its_client(connect: Asked) -> None:
     sock, _ = await connect(upgrade("/exec/n/p/c?command=sh&command=-c&command=echo+done;+yes+%26"))
     async with streams(sock) as reader:
-        said = [frame async for frame in reader]
-    assert said[-1].channel == frames.STATUS
+        said = await until_status(reader)
+    assert json.loads(said[-1].payload) == {"code": 0}
 
 
 async def test_a_descriptor_that_was_closed_is_not_closed_again(connect: Asked) -> None:
@@ -177,8 +194,7 @@ async def test_a_descriptor_that_was_closed_is_not_closed_again(connect: Asked) 
     async with streams(sock) as reader:
         assert await anext(reader) == Frame(frames.STDOUT, b"typed")
         others = [os.open("/dev/null", os.O_RDONLY) for _ in range(50)]  # the numbers that are free, the input's too
-        async for _ in reader:
-            pass
+        await until_status(reader)
     for descriptor in others:
         os.fstat(descriptor)
         os.close(descriptor)
