@@ -376,3 +376,27 @@ async def test_leases_of_subnets_for_the_overlay(ask: Client) -> None:
     assert (await ask("PUT", subnet, b"nope", ttl="100")).status == 400
     assert (await ask("PUT", subnet, lease, ttl="soon")).status == 400
     assert (await ask("POST", f"{root}/subnets", lease)).status == 405
+
+
+async def test_what_is_no_lease_stops_no_overlay_and_a_subnet_that_is_taken_costs_nothing(
+    ask: Client, server: Server
+) -> None:
+    root, store = "/coreos.com/network/subnets", server.registry.store
+    lease = {"PublicIP": "10.9.0.2"}
+    begin = (await ask("GET", root)).json["revision"]
+    for key, value in (("by-hand", b"nope"), ("a-list", b"[]"), ("deep", b"[" * 100_000)):
+        await store.put(f"{root}/{key}", value, expected=None)
+    assert (await ask("PUT", f"{root}/172.16.27.0-24", lease, create="true")).status == 200
+    assert (await ask("GET", root)).json["leases"] == [{"subnet": "172.16.27.0-24", "value": lease}]
+    granted = set(store._leases)  # type: ignore[attr-defined]  # of the embedded store
+    for _ in range(3):
+        assert (await ask("PUT", f"{root}/172.16.27.0-24", lease, create="true")).status == 409
+    assert set(store._leases) == granted  # type: ignore[attr-defined]
+    reader, writer = await asyncio.open_connection("127.0.0.1", ask.port, ssl=ask.tls, server_hostname="localhost")
+    target = f"{root}?watch=true&revision={begin}"
+    writer.write(f"GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ask.token}\r\n\r\n".encode())
+    async with asyncio.timeout(10):
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readline()  # the size of the piece
+        assert json.loads(await reader.readline()) == {"subnet": "172.16.27.0-24", "value": lease}
+    writer.close()
