@@ -72,8 +72,8 @@ def deleted(resource: Resource, live: Object, options: DeleteOptions, now_s: flo
     """What becomes of `live`. Raises a 409 if it is not the object meant, a 403 for namespaces that have to stay."""
     metadata = live["metadata"]
     name = metadata["name"]
-    if options.uid is not None and options.uid != metadata["uid"]:
-        raise uid_mismatch(resource, name, options.uid, metadata["uid"])
+    if options.uid is not None and options.uid != metadata.get("uid", ""):
+        raise uid_mismatch(resource, name, options.uid, metadata.get("uid", ""))
     if options.resource_version is not None and options.resource_version != metadata["resourceVersion"]:
         found = metadata["resourceVersion"]
         why = f"ResourceVersion in precondition: {options.resource_version}, ResourceVersion in object meta: {found}"
