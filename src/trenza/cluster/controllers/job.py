@@ -21,7 +21,6 @@ from trenza.cluster.controllers.objects import (
     spec_of,
     status_of,
     time_s,
-    time_text,
     uid_of,
     with_condition,
     with_status,
@@ -37,6 +36,7 @@ from trenza.cluster.controllers.pods import (
 )
 from trenza.cluster.controllers.snapshot import JOBS, PODS, Snapshot
 from trenza.cluster.controllers.writes import Create, Delete, Event, Propagation, Step, UpdateStatus, Wake
+from trenza.cluster.kinds.names import timestamp
 
 COMPONENT = "job-controller"
 FIRST_RETRY_S = 10.0
@@ -179,8 +179,8 @@ class _Work:
             "succeeded": succeeded,
             "failed": failed,
             "conditions": conditions,
-            "startTime": None if suspended else status_of(self.thing).get("startTime") or time_text(self.now_s),
-            "completionTime": time_text(self.now_s) if end is not None and end[0] == "Complete" else None,
+            "startTime": None if suspended else status_of(self.thing).get("startTime") or timestamp(self.now_s),
+            "completionTime": timestamp(self.now_s) if end is not None and end[0] == "Complete" else None,
         }
         changed = with_status(self.thing, fields)
         changed["status"]["ready"] = ready
@@ -192,7 +192,7 @@ class _Work:
             "status": status,
             "reason": reason,
             "message": message,
-            "lastProbeTime": time_text(self.now_s),
+            "lastProbeTime": timestamp(self.now_s),
         }
 
     def _after(self, done_s: float) -> Iterator[Step]:

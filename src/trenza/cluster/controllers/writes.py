@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from trenza.cluster.controllers.objects import Object, ObjectKey, key_of, metadata_of
+from trenza.cluster.controllers.objects import Object, ObjectKey, key_of
 
 
 class Propagation(StrEnum):
@@ -60,10 +60,6 @@ class Update:
     def key(self) -> ObjectKey:
         return key_of(self.object)
 
-    @property
-    def decided_on(self) -> str:
-        return str(metadata_of(self.object).get("resourceVersion", ""))
-
 
 @dataclass(frozen=True, slots=True)
 class UpdateStatus:
@@ -76,10 +72,6 @@ class UpdateStatus:
     @property
     def key(self) -> ObjectKey:
         return key_of(self.object)
-
-    @property
-    def decided_on(self) -> str:
-        return str(metadata_of(self.object).get("resourceVersion", ""))
 
 
 @dataclass(frozen=True, slots=True)

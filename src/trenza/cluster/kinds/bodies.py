@@ -48,10 +48,10 @@ class Body:
     warnings: tuple[str, ...] = ()
 
 
-def field_validation(asked: str | None, *, default: FieldValidation = FieldValidation.WARN) -> FieldValidation:
+def field_validation(asked: str | None) -> FieldValidation:
     """The query parameter `fieldValidation` as a choice. Raises a 422 for any other word."""
     if not asked:
-        return default
+        return FieldValidation.WARN
     try:
         return FieldValidation(asked)
     except ValueError:

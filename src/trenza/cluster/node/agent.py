@@ -251,9 +251,8 @@ class Agent:
         self._node_said = node.get("status") or {}
 
     def _status(self, now_s: float) -> dict[str, Any]:
-        problem = self.addresses.problem
         return node_status(
-            self.settings.node, str(self.nic.address.ip), problem=problem, network_problem=problem,
+            self.settings.node, str(self.nic.address.ip), problem=self.addresses.problem,
             images=tuple(sorted({*self.settings.images, "host"})), before=self._node_said, now_s=now_s,
         )  # fmt: skip
 

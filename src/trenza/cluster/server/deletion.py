@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trenza.cluster.controllers.garbage import FOREGROUND, ORPHAN
 from trenza.cluster.kinds.names import timestamp
 from trenza.cluster.kinds.resources import Object, Resource
 from trenza.cluster.kinds.status import Causes, conflict, forbidden_because, invalid, uid_mismatch
 
-FOREGROUND = "foregroundDeletion"
-ORPHAN = "orphan"
 POD_GRACE_S = 30
 _POLICIES = ("Background", "Foreground", "Orphan")
 # As real servers do, for whoever asks without a policy.

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trenza.cluster.kinds.defaults import quality_of_service
 from trenza.cluster.node import pods, probing
 from trenza.cluster.node.environment import Image
-from trenza.cluster.node.pod_status import quality_of_service, status_of
+from trenza.cluster.node.pod_status import status_of
 from trenza.cluster.node.pods import Forget, Kill, MakeSandbox, RemoveSandbox, Run, Seen, Settings, Start, Terminate
 from trenza.cluster.node.times import time_of
 
