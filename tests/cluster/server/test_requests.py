@@ -153,6 +153,17 @@ async def test_versions_are_the_stores_and_a_stale_writer_is_refused(ask: Client
     assert (await ask("GET", f"{MAPS}/x")).json["data"] == {"a": "4"}
 
 
+async def test_a_writer_need_not_say_what_it_saw_but_of_leases_and_accounts(ask: Client) -> None:
+    await ask("POST", "/api/v1/namespaces", {"metadata": {"name": "n"}})
+    assert (await ask("PUT", "/api/v1/namespaces/n", {"metadata": {"name": "n", "labels": {"a": "b"}}})).status == 200
+    accounts = "/api/v1/namespaces/n/serviceaccounts"
+    await ask("POST", accounts, {"metadata": {"name": "robot"}})
+    refused = await ask("PUT", f"{accounts}/robot", {"metadata": {"name": "robot"}})
+    assert refused.status == 422
+    said = "metadata.resourceVersion: Invalid value: 0x0: must be specified for an update"
+    assert refused.json["message"] == f'ServiceAccount "robot" is invalid: {said}'
+
+
 async def test_concurrent_patches_all_count(ask: Client) -> None:
     await ask("POST", MAPS, named("x"))
     patches = [

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trenza.cluster.controllers.garbage import FOREGROUND, ORPHAN
-from trenza.cluster.kinds.names import timestamp
+from trenza.cluster.kinds.names import seconds_of, timestamp
 from trenza.cluster.kinds.resources import Object, Resource
 from trenza.cluster.kinds.status import Causes, conflict, forbidden_because, invalid, uid_mismatch
 
@@ -88,8 +88,9 @@ def deleted(resource: Resource, live: Object, options: DeleteOptions, now_s: flo
         changed |= {"deletionTimestamp": timestamp(now_s + grace_s), "deletionGracePeriodSeconds": grace_s}
         if "generation" in metadata:
             changed["generation"] = metadata["generation"] + 1
-    elif grace_s < metadata.get("deletionGracePeriodSeconds", 0):  # a grace period gets shorter, never longer
-        changed |= {"deletionTimestamp": timestamp(now_s + grace_s), "deletionGracePeriodSeconds": grace_s}
+    elif grace_s < (known_s := metadata.get("deletionGracePeriodSeconds", 0)):  # it gets shorter, never longer
+        asked_s = (seconds_of(metadata["deletionTimestamp"]) or now_s) - known_s
+        changed |= {"deletionTimestamp": timestamp(asked_s + grace_s), "deletionGracePeriodSeconds": grace_s}
     marked = {**live, "metadata": changed}
     if resource.group_plural == "/namespaces":
         marked["status"] = {**(live.get("status") or {}), "phase": "Terminating"}

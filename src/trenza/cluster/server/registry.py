@@ -21,6 +21,7 @@ from trenza.cluster.kinds.resources import Object, Resource, find_resource
 from trenza.cluster.kinds.status import (
     ApiError,
     Causes,
+    GoText,
     already_exists,
     conflict,
     continue_expired,
@@ -50,7 +51,7 @@ _NAMES_TRIED = 8
 _EVENT_TTL_S = 3600
 _EVENT_LEASE_S = 300
 # Objects of these kinds are replaced only by who says which version was seen.
-_CONDITIONAL = frozenset(("coordination.k8s.io/leases", "/serviceaccounts", "/namespaces"))
+_CONDITIONAL = frozenset(("coordination.k8s.io/leases", "/serviceaccounts"))
 # … and these are made by a PUT where there is none.
 CREATED_BY_PUT = frozenset(("coordination.k8s.io/leases", "/endpoints", "/events"))
 
@@ -418,7 +419,7 @@ def _check_identity(resource: Resource, live: Object, wanted: Object) -> None:
     if version in ("", "0"):
         if resource.group_plural in _CONDITIONAL:
             causes = Causes()
-            causes.invalid("metadata.resourceVersion", 0, "must be specified for an update")
+            causes.invalid("metadata.resourceVersion", GoText("0x0"), "must be specified for an update")
             raise invalid(resource.qualified_kind, name, causes.found)
     elif version != live["metadata"]["resourceVersion"]:
         raise conflict(resource, name)
