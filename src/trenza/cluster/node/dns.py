@@ -11,8 +11,9 @@ from __future__ import annotations
 import struct
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -40,24 +41,30 @@ def zone(services: Iterable[Object], slices: Iterable[Object]) -> Zone:
     records[f"dns-version.{DOMAIN}"]["TXT"].append('"1.1.0"')
     by_owner: dict[tuple[str, str], list[Object]] = defaultdict(list)
     for one in slices:
-        owner = one["metadata"].get("labels", {}).get("kubernetes.io/service-name", "")
+        owner = (one["metadata"].get("labels") or {}).get("kubernetes.io/service-name", "")
         by_owner[one["metadata"]["namespace"], owner].append(one)
     for service in services:
-        metadata, spec = service["metadata"], service.get("spec", {})
-        name = f"{metadata['name']}.{metadata['namespace']}.svc.{DOMAIN}".lower()
-        if spec.get("type") == "ExternalName":
-            records[name]["CNAME"].append(f"{spec['externalName'].rstrip('.')}.")
-        elif spec.get("clusterIP") == "None":
-            unready = bool(spec.get("publishNotReadyAddresses"))
-            for one in by_owner[metadata["namespace"], metadata["name"]]:
-                _add_endpoints(records, name, one, unready=unready)
-        elif spec.get("clusterIP"):
-            address = spec["clusterIP"]
-            _add_address(records, name, address)
-            for port in spec.get("ports", ()):
-                _add_port(records, name, name, port.get("name"), port.get("protocol", "TCP"), port["port"])
+        metadata = service["metadata"]
+        # what people wrote into the store by hand and cannot mean has no names; the others keep theirs
+        with suppress(KeyError, TypeError, ValueError, AttributeError):
+            _add_service(records, service, by_owner[metadata["namespace"], metadata["name"]])
     plain = {name: {kind: sorted(set(data)) for kind, data in kinds.items()} for name, kinds in records.items()}
     return Zone(plain, frozenset(parent for name in plain for parent in _parents(name)))
+
+
+def _add_service(records: _Records, service: Object, slices: Iterable[Object]) -> None:
+    metadata, spec = service["metadata"], service.get("spec", {})
+    name = f"{metadata['name']}.{metadata['namespace']}.svc.{DOMAIN}".lower()
+    if spec.get("type") == "ExternalName":
+        records[name]["CNAME"].append(f"{spec['externalName'].rstrip('.')}.")
+    elif spec.get("clusterIP") == "None":
+        for one in slices:
+            _add_endpoints(records, name, one, unready=bool(spec.get("publishNotReadyAddresses")))
+    elif spec.get("clusterIP"):
+        ip_address(spec["clusterIP"])
+        _add_address(records, name, spec["clusterIP"])
+        for port in spec.get("ports", ()):
+            _add_port(records, name, name, port.get("name"), port.get("protocol", "TCP"), port["port"])
 
 
 def _parents(name: str) -> Iterable[str]:
