@@ -15,6 +15,7 @@ from trenza.cluster.server.users import Tokens
 pytestmark = pytest.mark.anyio
 
 PODS = "/api/v1/namespaces/default/pods"
+REQUIRED, PREFERRED = (f"{how}DuringSchedulingIgnoredDuringExecution" for how in ("required", "preferred"))
 WEBSOCKET = {
     "Connection": "Upgrade",
     "Upgrade": "websocket",
@@ -79,3 +80,25 @@ async def test_the_end_of_the_initial_events_is_told_where_there_are_none(ask: C
     events = await ask.lines("/api/v1/secrets", resourceVersionMatch="NotOlderThan", **query)
     assert [event["type"] for event in events[:1]] == ["BOOKMARK"]
     assert events[0]["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"affinity": {"podAntiAffinity": {REQUIRED: [{}]}}},
+        {"affinity": {"podAffinity": {REQUIRED: [{"topologyKey": "a b"}]}}},
+        {"affinity": {"podAffinity": {PREFERRED: [{"weight": 0, "podAffinityTerm": {"topologyKey": "k"}}]}}},
+        {"affinity": {"podAffinity": {REQUIRED: [{"topologyKey": "k", "labelSelector": {"matchExpressions": [{}]}}]}}},
+        {"affinity": {"nodeAffinity": {REQUIRED: {}}}},
+        {"affinity": {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [{"matchExpressions": [{}]}]}}}},
+        {"affinity": {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [{"matchFields": [{"key": "kind"}]}]}}}},
+        {"affinity": {"nodeAffinity": {PREFERRED: [{"weight": 101, "preference": {}}]}}},
+        {"topologySpreadConstraints": [{}]},
+        {"topologySpreadConstraints": [{"maxSkew": 0, "topologyKey": "k", "whenUnsatisfiable": "DoNotSchedule"}]},
+        {"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "k", "whenUnsatisfiable": "Sometimes"}]},
+    ],
+)
+async def test_where_a_pod_may_not_run_is_said_whole(ask: Client, spec: dict[str, object]) -> None:
+    pod = {"containers": [{"name": "c", "image": "host"}], **spec}
+    answered = await ask("POST", PODS, {"metadata": {"name": "a"}, "spec": pod})
+    assert (answered.status, answered.json["reason"]) == (422, "Invalid"), answered

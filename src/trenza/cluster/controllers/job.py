@@ -35,7 +35,7 @@ from trenza.cluster.controllers.pods import (
     restarts,
 )
 from trenza.cluster.controllers.snapshot import JOBS, PODS, Snapshot
-from trenza.cluster.controllers.writes import Create, Delete, Event, Propagation, Step, UpdateStatus, Wake
+from trenza.cluster.controllers.writes import Create, Delete, Event, Propagation, Step, UpdateStatus, Wake, each
 from trenza.cluster.kinds.names import timestamp
 
 COMPONENT = "job-controller"
@@ -45,10 +45,13 @@ LONGEST_RETRY_S = 600.0
 
 def jobs(snapshot: Snapshot, now_s: float, *, first_retry_s: float = FIRST_RETRY_S) -> Iterator[Step]:
     """`first_retry_s`: how long after a failure the next pod is tried; each failure doubles it, up to ten minutes."""
-    for thing in snapshot[JOBS].values():
+
+    def decide(thing: Object) -> Iterator[Step]:
         if not is_deleting(thing):
             pods = [pod for pod in snapshot[PODS].owned_by(uid_of(thing)) if is_controlled_by(pod, thing)]
             yield from _Work(snapshot, now_s, thing, pods, first_retry_s).steps()
+
+    return each(snapshot[JOBS].values(), decide)
 
 
 def generated_labels(job: Object) -> dict[str, str]:

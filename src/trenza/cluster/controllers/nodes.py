@@ -28,7 +28,7 @@ from trenza.cluster.controllers.objects import (
 )
 from trenza.cluster.controllers.pods import is_finished, is_ready, node_of
 from trenza.cluster.controllers.snapshot import LEASES, NODES, PODS, Snapshot
-from trenza.cluster.controllers.writes import Delete, Event, Step, Update, UpdateStatus, Wake
+from trenza.cluster.controllers.writes import Delete, Event, Step, Update, UpdateStatus, Wake, each
 from trenza.cluster.kinds.names import timestamp
 
 LEASE_NAMESPACE = "kube-node-lease"
@@ -59,7 +59,8 @@ class NodeTimes:
 def node_lifecycle(snapshot: Snapshot, now_s: float, times: NodeTimes) -> Iterator[Step]:
     every = list(snapshot[NODES].values())
     all_lost = all(_readiness(node) != "True" for node in every)
-    for node in every:
+
+    def decide(node: Object) -> Iterator[Step]:
         heard_s = heartbeat_s(snapshot, node)
         if now_s >= heard_s + times.grace_s:
             yield from _silenced(node, heard_s, now_s)
@@ -74,6 +75,8 @@ def node_lifecycle(snapshot: Snapshot, now_s: float, times: NodeTimes) -> Iterat
             pods = [pod for pod in snapshot[PODS].values() if node_of(pod) == name_of(node)]
             yield from _unready(pods, now_s) if silent else ()
             yield from _evicted(expelling, pods, now_s) if expelling else ()
+
+    return each(every, decide)
 
 
 def heartbeat_s(snapshot: Snapshot, node: Object) -> float:

@@ -9,6 +9,7 @@ write is no failure: the controller is asked again once the snapshot has caught 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -117,5 +118,21 @@ class Wake:
     at_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Stumble:
+    """Not a write: an object that is too odd to be decided about, which keeps nobody from deciding about the others."""
+
+    error: Exception
+
+
 Write = Create | Update | UpdateStatus | Delete | Bind
-Step = Write | Wake
+Step = Write | Wake | Stumble
+
+
+def each(things: Iterable[Object], decide: Callable[[Object], Iterable[Step]]) -> Iterator[Step]:
+    """What is decided about each of the objects; one that validation let pass, and that is odd, is stumbled over."""
+    for thing in things:
+        try:
+            yield from decide(thing)
+        except Exception as error:
+            yield Stumble(error)

@@ -20,6 +20,7 @@ from trenza.cluster.kinds.rules import (
 )
 from trenza.cluster.kinds.status import Causes
 from trenza.cluster.kinds.validation.metadata import check_labels
+from trenza.cluster.kinds.validation.placement import check_placement
 
 NOT_NEGATIVE = "must be greater than or equal to 0"
 PROTOCOLS = ("SCTP", "TCP", "UDP")
@@ -60,6 +61,7 @@ def check_pod_spec(spec: Object, path: str, causes: Causes) -> None:
     check_labels(spec.get("nodeSelector"), f"{path}.nodeSelector", causes)
     _check_names(spec, path, causes)
     _check_tolerations(spec.get("tolerations") or (), f"{path}.tolerations", causes)
+    check_placement(spec, path, causes)
     for index, alias in enumerate(spec.get("hostAliases") or ()):
         for problem in ip_problems(alias.get("ip", "")):
             causes.invalid(f"{path}.hostAliases[{index}].ip", alias.get("ip", ""), problem)
