@@ -157,14 +157,6 @@ def server_context(credentials: tuple[Path, Path], authority: Path) -> ssl.SSLCo
     return context
 
 
-def client_context(credentials: tuple[Path, Path], authority: Path) -> ssl.SSLContext:
-    """TLS towards servers of the authority, showing a certificate. `credentials`: certificate and key files."""
-    context = ssl.create_default_context(cafile=str(authority))
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_cert_chain(*credentials)
-    return context
-
-
 def kubeconfig(cluster: str, url: str, authority: bytes, *, user: str, credentials: Credentials) -> str:
     """A kubeconfig file, whole: one cluster, one user, one context, with the certificates in it."""
     return yaml.safe_dump(

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from trenza.cluster.api import ApiError
+from trenza.cluster.client import client_context
 from trenza.cluster.node import frames
 from trenza.cluster.node.containers import Running
 from trenza.cluster.node.endpoint import Endpoint, server_context
@@ -27,7 +28,7 @@ from trenza.cluster.node.frames import Frame, FrameReader
 from trenza.cluster.node.pods import Run, Seen
 from trenza.cluster.node.probes import probe
 from trenza.cluster.node.terminals import Terminal
-from trenza.cluster.server.tls import Authority, client_context
+from trenza.cluster.server.tls import Authority
 from trenza.cluster.server.users import MASTERS
 
 pytestmark = pytest.mark.anyio
@@ -252,7 +253,7 @@ async def test_only_the_api_server_is_heard(containers: Containers, worker: Work
         port = free.getsockname()[1]
     await endpoint.serve("127.0.0.1", port, context)
     for name, status in (("server", 101), ("reader", 403), ("node", 403)):
-        tls = client_context((tmp_path / f"{name}.crt", tmp_path / f"{name}.key"), tmp_path / "ca")
+        tls = client_context(str(tmp_path / "ca"), *(str(tmp_path / f"{name}.{end}") for end in ("crt", "key")))
         if status == 101:
             _, writer = await frames.open_stream("127.0.0.1", port, "/exec/n/p/c?command=true", tls=tls)
             assert writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
