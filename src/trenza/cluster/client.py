@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -18,10 +17,10 @@ from urllib.parse import quote, urlencode, urlsplit
 import h11
 
 from trenza.cluster.api import ApiError, Listed, Object, SubnetLease, Subnets, WatchEvent, collection_path
+from trenza.cluster.keepalives import keep_alive
 
 _READ_BYTES: Final = 1 << 16
 _MAX_IDLE: Final = 8
-_KEEPALIVES: Final = (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3))
 SUBNETS: Final = "/coreos.com/network/subnets"
 NETWORK_CONFIG: Final = "/coreos.com/network/config"
 
@@ -37,8 +36,8 @@ def client_context(ca: str, certificate: str, key: str) -> ssl.SSLContext:
     return context
 
 
-class _Connection:
-    """One connection: a request at a time."""
+class Connection:
+    """One connection: a request at a time. Raises OSError and h11.ProtocolError."""
 
     def __init__(self, streams: Streams) -> None:
         self.reader, self.writer = streams
@@ -99,7 +98,7 @@ class HttpApi:
         self._token = token
         self._connect = connect or self._dial
         self._timeout_s = timeout_s
-        self._idle: list[_Connection] = []
+        self._idle: list[Connection] = []
         self.leases = HttpLeases(self)
 
     def close(self) -> None:
@@ -110,11 +109,7 @@ class HttpApi:
     async def _dial(self) -> Streams:
         name = self._host if self._tls is not None else None
         streams = await asyncio.open_connection(self._host, self._port, ssl=self._tls, server_hostname=name)
-        sock = streams[1].get_extra_info("socket")
-        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in _KEEPALIVES:
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+        keep_alive(streams[1])
         return streams
 
     # ------------------------------------------------------------------ requests
@@ -139,10 +134,10 @@ class HttpApi:
         data = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
         target = f"{path}?{urlencode(query)}" if query else path
         while True:
-            connection: _Connection | None = None
+            connection: Connection | None = None
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    connection = self._idle.pop() if self._idle else _Connection(await self._connect())
+                    connection = self._idle.pop() if self._idle else Connection(await self._connect())
                     response = await connection.send(method, target, self._headers(data, content_type), data)
                     answer = b"".join([part async for part in connection.body()])
                 break
@@ -159,7 +154,7 @@ class HttpApi:
         self._give_back(connection)
         return _read(method, path, response.status_code, answer)
 
-    def _give_back(self, connection: _Connection) -> None:
+    def _give_back(self, connection: Connection) -> None:
         if connection.state.our_state is h11.DONE and connection.state.their_state is h11.DONE:
             connection.state.start_next_cycle()
             connection.used = True
@@ -171,10 +166,10 @@ class HttpApi:
     @asynccontextmanager
     async def stream(self, path: str, query: Mapping[str, str]) -> AsyncIterator[AsyncIterator[Object]]:
         """The JSON lines that a GET answers with, as they come; it ends when the server ends it."""
-        connection: _Connection | None = None
+        connection: Connection | None = None
         try:
             async with asyncio.timeout(self._timeout_s):
-                connection = _Connection(await self._connect())
+                connection = Connection(await self._connect())
                 response = await connection.send("GET", f"{path}?{urlencode(query)}", self._headers(b"", ""), b"")
                 if response.status_code != 200:
                     answer = b"".join([part async for part in connection.body()])
@@ -273,7 +268,7 @@ def _path_of(resource: str, thing: Object) -> str:
     return f"{collection_path(resource, metadata.get('namespace', ''))}/{quote(metadata['name'])}"
 
 
-async def _lines(path: str, connection: _Connection) -> AsyncIterator[Object]:
+async def _lines(path: str, connection: Connection) -> AsyncIterator[Object]:
     rest = b""
     async for part in connection.body():
         *lines, rest = (rest + part).split(b"\n")

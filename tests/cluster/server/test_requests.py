@@ -153,6 +153,17 @@ async def test_versions_are_the_stores_and_a_stale_writer_is_refused(ask: Client
     assert (await ask("GET", f"{MAPS}/x")).json["data"] == {"a": "4"}
 
 
+async def test_a_writer_need_not_say_what_it_saw_but_of_leases_and_accounts(ask: Client) -> None:
+    await ask("POST", "/api/v1/namespaces", {"metadata": {"name": "n"}})
+    assert (await ask("PUT", "/api/v1/namespaces/n", {"metadata": {"name": "n", "labels": {"a": "b"}}})).status == 200
+    accounts = "/api/v1/namespaces/n/serviceaccounts"
+    await ask("POST", accounts, {"metadata": {"name": "robot"}})
+    refused = await ask("PUT", f"{accounts}/robot", {"metadata": {"name": "robot"}})
+    assert refused.status == 422
+    said = "metadata.resourceVersion: Invalid value: 0x0: must be specified for an update"
+    assert refused.json["message"] == f'ServiceAccount "robot" is invalid: {said}'
+
+
 async def test_concurrent_patches_all_count(ask: Client) -> None:
     await ask("POST", MAPS, named("x"))
     patches = [
@@ -376,3 +387,27 @@ async def test_leases_of_subnets_for_the_overlay(ask: Client) -> None:
     assert (await ask("PUT", subnet, b"nope", ttl="100")).status == 400
     assert (await ask("PUT", subnet, lease, ttl="soon")).status == 400
     assert (await ask("POST", f"{root}/subnets", lease)).status == 405
+
+
+async def test_what_is_no_lease_stops_no_overlay_and_a_subnet_that_is_taken_costs_nothing(
+    ask: Client, server: Server
+) -> None:
+    root, store = "/coreos.com/network/subnets", server.registry.store
+    lease = {"PublicIP": "10.9.0.2"}
+    begin = (await ask("GET", root)).json["revision"]
+    for key, value in (("by-hand", b"nope"), ("a-list", b"[]"), ("deep", b"[" * 100_000)):
+        await store.put(f"{root}/{key}", value, expected=None)
+    assert (await ask("PUT", f"{root}/172.16.27.0-24", lease, create="true")).status == 200
+    assert (await ask("GET", root)).json["leases"] == [{"subnet": "172.16.27.0-24", "value": lease}]
+    granted = set(store._leases)  # type: ignore[attr-defined]  # of the embedded store
+    for _ in range(3):
+        assert (await ask("PUT", f"{root}/172.16.27.0-24", lease, create="true")).status == 409
+    assert set(store._leases) == granted  # type: ignore[attr-defined]
+    reader, writer = await asyncio.open_connection("127.0.0.1", ask.port, ssl=ask.tls, server_hostname="localhost")
+    target = f"{root}?watch=true&revision={begin}"
+    writer.write(f"GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ask.token}\r\n\r\n".encode())
+    async with asyncio.timeout(10):
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readline()  # the size of the piece
+        assert json.loads(await reader.readline()) == {"subnet": "172.16.27.0-24", "value": lease}
+    writer.close()

@@ -16,11 +16,11 @@ def openssl(directory: Path, *words: str) -> None:
 
 
 def certificates(directory: Path) -> dict[str, str]:
-    """A CA and a certificate for every address of the lab, for both sides."""
+    """A CA and a certificate for every address of the lab, for both sides: the API server's group in it."""
     ca = ("-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
     openssl(directory, "req", *ca, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca")
     request = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    openssl(directory, "req", *request, "-keyout", "node.key", "-out", "node.csr", "-subj", "/CN=system:node:larrain")
+    openssl(directory, "req", *request, "-keyout", "node.key", "-out", "node.csr", "-subj", "/O=system:masters/CN=both")
     (directory / "names").write_text("subjectAltName=IP:10.9.0.1,IP:10.9.0.2,IP:10.9.0.3\n")
     sign = ("-req", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names")
     openssl(directory, "x509", *sign, "-in", "node.csr", "-out", "node.pem")

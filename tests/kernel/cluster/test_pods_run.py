@@ -292,6 +292,10 @@ def test_exit_codes_are_known_where_a_kernel_tells_only_parents(bare: Cluster) -
     bare.run("larrain", "pkill -KILL -f '^sleep 100[0]'")
     until(lambda: bare.state("stays")["restartCount"] == 1, "a restart")
     assert bare.state("stays")["lastState"]["terminated"]["exitCode"] == 137
+    bare.pod("rude", "larrain", "sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done")
+    until(lambda: "up" in bare.exec("rude", "", verb="containerLogs", check=False).get("out", ""), "it is up")
+    bare.delete_pod("rude", gracePeriodSeconds=1)
+    until(lambda: bare.get_pod("rude") is None, "it is gone, though its end was not to be asked for")
 
 
 def test_a_host_that_is_cut_off_goes_on_and_is_heard_again(cluster: Cluster) -> None:

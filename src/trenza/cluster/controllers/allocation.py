@@ -43,7 +43,7 @@ class Pool:
     port_range: range = NODE_PORTS
 
 
-def pool_of(network: IPv4Network | IPv6Network, services: Iterable[Object], port_range: range = NODE_PORTS) -> Pool:
+def pool_of(network: IPv4Network | IPv6Network, services: Iterable[Object]) -> Pool:
     """What is left of `network` and of the node ports beside `services`."""
     addresses, ports = set(), set()
     for service in services:
@@ -53,7 +53,7 @@ def pool_of(network: IPv4Network | IPv6Network, services: Iterable[Object], port
         for port in spec.get("ports") or ():
             if port.get("nodePort"):
                 ports.add((port.get("protocol") or "TCP", int(port["nodePort"])))
-    return Pool(network, addresses, ports, port_range)
+    return Pool(network, addresses, ports)
 
 
 def allocated(service: Object, pool: Pool, *, seed: str) -> Object:
@@ -97,7 +97,7 @@ def cluster_address(pool: Pool, wish: str | None, *, seed: str) -> Address:
 def node_port(pool: Pool, wish: int | None, protocol: str, *, seed: str, field: str) -> int:
     """The port wished for, or a free one."""
     if not wish:
-        return next(_free_ports(pool, protocol, seed, field))
+        return _free_port(pool, protocol, seed, field)
     if wish not in pool.port_range:
         bounds = f"{pool.port_range.start}-{pool.port_range.stop - 1}"
         words = f"provided port is not in the valid range. The range of valid ports is {bounds}"
@@ -133,12 +133,12 @@ def _free_address(pool: Pool, seed: str) -> Address:
     raise AllocationError("spec.clusterIPs", [], f"failed to allocate a serviceIP: range is full ({pool.network})")
 
 
-def _free_ports(pool: Pool, protocol: str, seed: str, field: str) -> Iterator[int]:
+def _free_port(pool: Pool, protocol: str, seed: str, field: str) -> int:
     size = len(pool.port_range)
     low = min(max(size // 32, 16), 128)
     for offset in _around(low, size, seed):
         if (protocol, pool.port_range[offset]) not in pool.ports:
-            yield pool.port_range[offset]
+            return pool.port_range[offset]
     raise AllocationError(field, None, "failed to allocate a nodePort: range is full")
 
 

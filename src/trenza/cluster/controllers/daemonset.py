@@ -45,7 +45,7 @@ from trenza.cluster.controllers.pods import (
 from trenza.cluster.controllers.replicas import claimed
 from trenza.cluster.controllers.snapshot import DAEMON_SETS, NODES, PODS, Snapshot
 from trenza.cluster.controllers.surge import scaled_value
-from trenza.cluster.controllers.writes import Create, Delete, Event, Step, UpdateStatus, Wake
+from trenza.cluster.controllers.writes import Create, Delete, Event, Step, UpdateStatus, Wake, each
 
 COMPONENT = "daemonset-controller"
 HASH_LABEL = "controller-revision-hash"
@@ -62,11 +62,13 @@ ADDED_TOLERATIONS: tuple[tuple[str, str], ...] = (
 
 
 def daemon_sets(snapshot: Snapshot, now_s: float) -> Iterator[Step]:
-    for thing in snapshot[DAEMON_SETS].values():
+    def decide(thing: Object) -> Iterator[Step]:
         pods, changes = claimed(snapshot, PODS, thing, spec_of(thing).get("selector") or {})
         yield from changes
         if not changes:
             yield from _Daemons(snapshot, now_s, thing, pods).steps()
+
+    return each(snapshot[DAEMON_SETS].values(), decide)
 
 
 def pinned_node(pod: Object) -> str:

@@ -59,21 +59,23 @@ from trenza.cluster.controllers.surge import (
     old_replicas,
     proportional_replicas,
 )
-from trenza.cluster.controllers.writes import Create, Delete, Event, Step, Update, UpdateStatus, Write
+from trenza.cluster.controllers.writes import Create, Delete, Event, Step, Update, UpdateStatus, Write, each
 
 COMPONENT = "deployment-controller"
 
 
 def deployments(snapshot: Snapshot, now_s: float) -> Iterator[Step]:
-    for thing in snapshot[DEPLOYMENTS].values():
+    def decide(thing: Object) -> Iterator[Step]:
         selector = spec_of(thing).get("selector") or {}
         if not (selector.get("matchLabels") or selector.get("matchExpressions")):
-            continue  # it would select every replica set of its namespace
+            return  # it would select every replica set of its namespace
         owned, changes = claimed(snapshot, REPLICA_SETS, thing, selector)
         yield from changes
         if not changes:
             found = revisions(snapshot, thing, owned)
             yield from _Sync(snapshot, now_s, thing, found, bounds_of(thing)).steps()
+
+    return each(snapshot[DEPLOYMENTS].values(), decide)
 
 
 class _Sync:

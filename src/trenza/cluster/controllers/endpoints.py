@@ -29,7 +29,7 @@ from trenza.cluster.controllers.objects import (
     with_metadata,
 )
 from trenza.cluster.controllers.snapshot import ENDPOINTS, SERVICES, Snapshot
-from trenza.cluster.controllers.writes import Create, Delete, Step, Update
+from trenza.cluster.controllers.writes import Create, Delete, Step, Update, each
 
 MANAGED_BY = "endpoints.kubernetes.io/managed-by"
 MANAGER = "endpoint-controller"
@@ -40,9 +40,12 @@ MOST_ADDRESSES = 1000  # as in Kubernetes; the slices have them all
 
 def endpoints(snapshot: Snapshot, now_s: float) -> Iterator[Step]:
     known = snapshot[ENDPOINTS]
-    for service in snapshot[SERVICES].values():
+
+    def decide(service: Object) -> Iterator[Step]:
         if selector_of(service) and not is_deleting(service) and not is_ending(snapshot, namespace_of(service)):
             yield from _of_service(snapshot, service, known.get(key_of(service)))
+
+    yield from each(snapshot[SERVICES].values(), decide)
     for thing in known.values():
         if labels_of(thing).get(MANAGED_BY) == MANAGER and key_of(thing) not in snapshot[SERVICES]:
             yield Delete(ENDPOINTS, thing)

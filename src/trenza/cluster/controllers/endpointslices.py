@@ -34,7 +34,7 @@ from trenza.cluster.controllers.objects import (
     with_metadata,
 )
 from trenza.cluster.controllers.snapshot import ENDPOINT_SLICES, ENDPOINTS, SERVICES, Snapshot
-from trenza.cluster.controllers.writes import Create, Delete, Step, Update
+from trenza.cluster.controllers.writes import Create, Delete, Step, Update, each
 
 SERVICE_NAME = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
@@ -47,15 +47,17 @@ Wanted = Mapping[tuple[str, tuple[Port, ...]], Sequence[Object]]  # the endpoint
 
 
 def endpoint_slices(snapshot: Snapshot, now_s: float) -> Iterator[Step]:
-    for service in snapshot[SERVICES].values():
+    def decide(service: Object) -> Iterator[Step]:
         if is_deleting(service) or is_ending(snapshot, namespace_of(service)):
-            continue
+            return
         if selector_of(service):
             yield from _of_owner(snapshot, service, _wanted(snapshot, service), MANAGER)
-            continue
+            return
         by_hand = snapshot[ENDPOINTS].get(key_of(service))
         if by_hand is not None and not is_deleting(by_hand) and labels_of(by_hand).get(SKIP_MIRROR) != "true":
             yield from _of_owner(snapshot, by_hand, _mirrored(by_hand), MIRROR_MANAGER)
+
+    yield from each(snapshot[SERVICES].values(), decide)
     for thing in snapshot[ENDPOINT_SLICES].values():
         # The garbage collector would find them too; whoever deletes with `orphan` would keep them for ever.
         key = (namespace_of(thing), labels_of(thing).get(SERVICE_NAME, ""))

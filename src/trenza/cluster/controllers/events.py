@@ -9,12 +9,12 @@ from trenza.cluster.controllers.objects import (
     metadata_of,
     name_of,
     namespace_of,
-    time_text,
     uid_of,
     with_metadata,
 )
 from trenza.cluster.controllers.snapshot import EVENTS, Snapshot
 from trenza.cluster.controllers.writes import Create, Event, Update
+from trenza.cluster.kinds.names import timestamp
 
 
 def event_name(event: Event) -> str:
@@ -28,7 +28,7 @@ def recorded(snapshot: Snapshot, event: Event, now_s: float) -> Create | Update:
     namespace = namespace_of(event.about) or "default"
     known = snapshot[EVENTS].get((namespace, event_name(event)))
     if known is not None:
-        counted = {**known, "count": int(known.get("count") or 1) + 1, "lastTimestamp": time_text(now_s)}
+        counted = {**known, "count": int(known.get("count") or 1) + 1, "lastTimestamp": timestamp(now_s)}
         return Update(EVENTS, counted)
     return Create(EVENTS, _event_object(event, namespace, now_s))
 
@@ -50,8 +50,8 @@ def _event_object(event: Event, namespace: str, now_s: float) -> Object:
         "reason": event.reason,
         "message": event.message,
         "source": {"component": event.component},
-        "firstTimestamp": time_text(now_s),
-        "lastTimestamp": time_text(now_s),
+        "firstTimestamp": timestamp(now_s),
+        "lastTimestamp": timestamp(now_s),
         "count": 1,
         "type": "Warning" if event.warning else "Normal",
         "eventTime": None,

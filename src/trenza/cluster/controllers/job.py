@@ -21,7 +21,6 @@ from trenza.cluster.controllers.objects import (
     spec_of,
     status_of,
     time_s,
-    time_text,
     uid_of,
     with_condition,
     with_status,
@@ -36,7 +35,8 @@ from trenza.cluster.controllers.pods import (
     restarts,
 )
 from trenza.cluster.controllers.snapshot import JOBS, PODS, Snapshot
-from trenza.cluster.controllers.writes import Create, Delete, Event, Propagation, Step, UpdateStatus, Wake
+from trenza.cluster.controllers.writes import Create, Delete, Event, Propagation, Step, UpdateStatus, Wake, each
+from trenza.cluster.kinds.names import timestamp
 
 COMPONENT = "job-controller"
 FIRST_RETRY_S = 10.0
@@ -45,10 +45,13 @@ LONGEST_RETRY_S = 600.0
 
 def jobs(snapshot: Snapshot, now_s: float, *, first_retry_s: float = FIRST_RETRY_S) -> Iterator[Step]:
     """`first_retry_s`: how long after a failure the next pod is tried; each failure doubles it, up to ten minutes."""
-    for thing in snapshot[JOBS].values():
+
+    def decide(thing: Object) -> Iterator[Step]:
         if not is_deleting(thing):
             pods = [pod for pod in snapshot[PODS].owned_by(uid_of(thing)) if is_controlled_by(pod, thing)]
             yield from _Work(snapshot, now_s, thing, pods, first_retry_s).steps()
+
+    return each(snapshot[JOBS].values(), decide)
 
 
 def generated_labels(job: Object) -> dict[str, str]:
@@ -179,8 +182,8 @@ class _Work:
             "succeeded": succeeded,
             "failed": failed,
             "conditions": conditions,
-            "startTime": None if suspended else status_of(self.thing).get("startTime") or time_text(self.now_s),
-            "completionTime": time_text(self.now_s) if end is not None and end[0] == "Complete" else None,
+            "startTime": None if suspended else status_of(self.thing).get("startTime") or timestamp(self.now_s),
+            "completionTime": timestamp(self.now_s) if end is not None and end[0] == "Complete" else None,
         }
         changed = with_status(self.thing, fields)
         changed["status"]["ready"] = ready
@@ -192,7 +195,7 @@ class _Work:
             "status": status,
             "reason": reason,
             "message": message,
-            "lastProbeTime": time_text(self.now_s),
+            "lastProbeTime": timestamp(self.now_s),
         }
 
     def _after(self, done_s: float) -> Iterator[Step]:

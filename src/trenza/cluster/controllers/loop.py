@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from trenza.cluster.controllers.events import event_name, recorded
 from trenza.cluster.controllers.objects import Object, ObjectKey, controller_of, metadata_of, uid_of
 from trenza.cluster.controllers.snapshot import Change, Snapshot
-from trenza.cluster.controllers.writes import Create, Event, Step, Wake, Write
+from trenza.cluster.controllers.writes import Create, Event, Step, Stumble, Wake, Write
 
 FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 60.0
@@ -230,6 +230,10 @@ class Loop:
             if isinstance(step, Wake):
                 schedule.at_s = min(schedule.at_s, step.at_s)
                 continue
+            if isinstance(step, Stumble):
+                self.failures[schedule.controller.name] = step.error
+                schedule.at_s = min(schedule.at_s, now_s + LONGEST_DELAY_S)
+                continue
             wanted = Decided(schedule.controller.name, step, self._observed.revision)
             held = self._held.get(_identity(wanted))
             if held is not None and held.until_s > now_s:
@@ -240,15 +244,12 @@ class Loop:
 
     def _steps(self, schedule: _Schedule, now_s: float) -> Iterator[Step]:
         """What the controller wants; up to its error, if an object that validation let pass is too odd for it."""
-        name = schedule.controller.name
+        self.failures.pop(schedule.controller.name, None)
         try:
             yield from schedule.controller.decide(self.snapshot, now_s)
         except Exception as error:
             # One odd object must not stop the other controllers. The caller reports it; it is tried again.
-            self.failures[name] = error
-            schedule.at_s = min(schedule.at_s, now_s + LONGEST_DELAY_S)
-        else:
-            self.failures.pop(name, None)
+            yield Stumble(error)
 
     def _run_again(self, decided: Decided) -> None:
         """Once the news that refused the write are here; they may have come while it was under way."""

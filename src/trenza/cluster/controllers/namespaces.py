@@ -20,15 +20,14 @@ from trenza.cluster.controllers.objects import (
     with_status,
 )
 from trenza.cluster.controllers.snapshot import NAMESPACES, Snapshot
-from trenza.cluster.controllers.writes import Delete, Step, Update, UpdateStatus
+from trenza.cluster.controllers.writes import Delete, Step, Update, UpdateStatus, each
 
 FINALIZER = "kubernetes"
 
 
 def namespaces(snapshot: Snapshot, now_s: float) -> Iterator[Step]:
-    for thing in snapshot[NAMESPACES].values():
-        if is_deleting(thing):
-            yield from _ending(snapshot, now_s, thing)
+    ending = [thing for thing in snapshot[NAMESPACES].values() if is_deleting(thing)]
+    return each(ending, lambda thing: _ending(snapshot, now_s, thing))
 
 
 def is_ending(snapshot: Snapshot, namespace: str) -> bool:
@@ -43,12 +42,12 @@ def _ending(snapshot: Snapshot, now_s: float, thing: Object) -> Iterator[Step]:
         if resource != NAMESPACES and (inside := things.in_namespace(name_of(thing))):
             left[resource] = list(inside)
     for resource, inside in left.items():
-        yield from (Delete(resource, each) for each in inside if not is_deleting(each))
+        yield from (Delete(resource, one) for one in inside if not is_deleting(one))
     finalizers = spec_of(thing).get("finalizers") or []
     if not left and FINALIZER in finalizers:
         yield Update(
             NAMESPACES,
-            with_spec(thing, finalizers=[each for each in finalizers if each != FINALIZER]),
+            with_spec(thing, finalizers=[one for one in finalizers if one != FINALIZER]),
             subresource="finalize",
         )
         return
@@ -66,8 +65,8 @@ def remaining_conditions(left: Mapping[str, list[Object]]) -> list[Object]:
     for resource, inside in sorted(left.items()):
         group, _, plural = resource.rpartition("/")
         counts.append(f"{plural}.{group} has {len(inside)} resource instances")
-        for each in inside:
-            for finalizer in finalizers_of(each):
+        for thing in inside:
+            for finalizer in finalizers_of(thing):
                 finalizers[finalizer] = finalizers.get(finalizer, 0) + 1
     held = [f"{finalizer} in {count} resource instances" for finalizer, count in sorted(finalizers.items())]
 

@@ -22,14 +22,14 @@ from trenza.cluster.controllers.objects import (
     spec_of,
     status_of,
     time_s,
-    time_text,
     with_condition,
     with_spec,
     with_status,
 )
 from trenza.cluster.controllers.pods import is_finished, is_ready, node_of
 from trenza.cluster.controllers.snapshot import LEASES, NODES, PODS, Snapshot
-from trenza.cluster.controllers.writes import Delete, Event, Step, Update, UpdateStatus, Wake
+from trenza.cluster.controllers.writes import Delete, Event, Step, Update, UpdateStatus, Wake, each
+from trenza.cluster.kinds.names import timestamp
 
 LEASE_NAMESPACE = "kube-node-lease"
 NODE_COMPONENT = "node-controller"
@@ -59,7 +59,8 @@ class NodeTimes:
 def node_lifecycle(snapshot: Snapshot, now_s: float, times: NodeTimes) -> Iterator[Step]:
     every = list(snapshot[NODES].values())
     all_lost = all(_readiness(node) != "True" for node in every)
-    for node in every:
+
+    def decide(node: Object) -> Iterator[Step]:
         heard_s = heartbeat_s(snapshot, node)
         if now_s >= heard_s + times.grace_s:
             yield from _silenced(node, heard_s, now_s)
@@ -74,6 +75,8 @@ def node_lifecycle(snapshot: Snapshot, now_s: float, times: NodeTimes) -> Iterat
             pods = [pod for pod in snapshot[PODS].values() if node_of(pod) == name_of(node)]
             yield from _unready(pods, now_s) if silent else ()
             yield from _evicted(expelling, pods, now_s) if expelling else ()
+
+    return each(every, decide)
 
 
 def heartbeat_s(snapshot: Snapshot, node: Object) -> float:
@@ -99,7 +102,7 @@ def _silenced(node: Object, heard_s: float, now_s: float) -> Iterator[Step]:
         else:
             continue
         told = {"type": kind, "status": "Unknown", "reason": reason, "message": message}
-        conditions = with_condition(conditions, {"lastHeartbeatTime": time_text(heard_s), **told}, now_s)
+        conditions = with_condition(conditions, {"lastHeartbeatTime": timestamp(heard_s), **told}, now_s)
     if conditions != list(status_of(node).get("conditions") or ()):
         message = f"Node {name_of(node)} status is now: NodeNotReady"
         told_events = (Event(node, "NodeNotReady", message, NODE_COMPONENT),) if _readiness(node) == "True" else ()
@@ -125,7 +128,7 @@ def wanted_taints(node: Object, now_s: float, *, evicting: bool) -> list[Taint]:
     have = [t for t in taints_of(node) if t["key"] not in OURS or (t["key"], t["effect"]) in wanted]
     known = {(taint["key"], taint["effect"]) for taint in have}
     added = [
-        {"key": key, "effect": effect, "timeAdded": time_text(now_s)}
+        {"key": key, "effect": effect, "timeAdded": timestamp(now_s)}
         for key, effect in wanted
         if (key, effect) not in known
     ]
@@ -141,7 +144,7 @@ def _unready(pods: Sequence[Object], now_s: float) -> Iterator[Step]:
         if is_ready(pod) and not is_finished(pod):
             old = status_of(pod)["conditions"]
             conditions = [
-                {**c, "status": "False", "lastTransitionTime": time_text(now_s)} if c["type"] == "Ready" else c
+                {**c, "status": "False", "lastTransitionTime": timestamp(now_s)} if c["type"] == "Ready" else c
                 for c in old
             ]
             told = Event(pod, "NodeNotReady", "Node is not ready", NODE_COMPONENT, warning=True)

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
+
+from trenza.cluster.kinds.names import ALPHABET, NAME_BYTES, seconds_of, timestamp
 
 Object = dict[str, Any]
 ObjectKey = tuple[str, str]  # namespace ("" for objects of the whole cluster) and name
 
-# Kubernetes' alphabet of generated names: no vowels, so that no words come out, and no digits that look like letters.
-SAFE_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+_seconds_of = lru_cache(maxsize=65536)(seconds_of)
 
 
 def metadata_of(thing: Object) -> Mapping[str, Any]:
@@ -117,19 +116,9 @@ def with_counts(thing: Object, always: Mapping[str, int], fields: Mapping[str, A
     return {**changed, "status": {**changed["status"], **always}}
 
 
-def time_text(moment_s: float) -> str:
-    """RFC 3339 in whole seconds, as metav1.Time is written."""
-    return datetime.fromtimestamp(math.floor(moment_s), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@lru_cache(maxsize=65536)
-def _parsed_s(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
-
-
 def time_s(text: str | None) -> float:
     """Seconds since 1970 of an RFC 3339 time, with or without a fraction; 0 for none."""
-    return _parsed_s(text) if text else 0.0
+    return (_seconds_of(text) or 0.0) if text else 0.0
 
 
 def condition_of(thing: Object, kind: str) -> Mapping[str, Any] | None:
@@ -143,11 +132,11 @@ def with_condition(conditions: Sequence[Object], wanted: Object, now_s: float) -
     """
     old = next((c for c in conditions if c["type"] == wanted["type"]), None)
     if old is None:
-        return [*conditions, {"lastTransitionTime": time_text(now_s), **wanted}]
+        return [*conditions, {"lastTransitionTime": timestamp(now_s), **wanted}]
     told = ("status", "reason", "message")
     if all(old.get(key) == wanted.get(key) for key in told) and "lastUpdateTime" not in wanted:
         return list(conditions)
-    moved = time_text(now_s) if old.get("status") != wanted["status"] else old.get("lastTransitionTime")
+    moved = timestamp(now_s) if old.get("status") != wanted["status"] else old.get("lastTransitionTime")
     return [{**c, "lastTransitionTime": moved, **wanted} if c is old else c for c in conditions]
 
 
@@ -156,14 +145,14 @@ def digest_letters(*parts: object, length: int) -> str:
     number = int.from_bytes(hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).digest()[:16])
     letters = []
     for _ in range(length):
-        number, rest = divmod(number, len(SAFE_LETTERS))
-        letters.append(SAFE_LETTERS[rest])
+        number, rest = divmod(number, len(ALPHABET))
+        letters.append(ALPHABET[rest])
     return "".join(letters)
 
 
 def generated_name(prefix: str, *parts: object) -> str:
     """A name as generateName makes one: `prefix` and five letters, here of `parts`; at most 63 characters."""
-    return prefix[: 63 - 5] + digest_letters(prefix, *parts, length=5)
+    return prefix[: NAME_BYTES - 5] + digest_letters(prefix, *parts, length=5)
 
 
 def oldest_first(things: Iterable[Object]) -> list[Object]:

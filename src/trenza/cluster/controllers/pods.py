@@ -100,16 +100,15 @@ def pod_from(
     name: str,
     *,
     labels: Mapping[str, str] | None = None,
-    annotations: Mapping[str, str] | None = None,
 ) -> Object:
-    """A pod of `owner` by its template, with more labels and annotations where given."""
+    """A pod of `owner` by its template, with more labels where given."""
     described = template.get("metadata") or {}
     metadata = {
         "name": name,
         "generateName": f"{name_of(owner)}-",
         "namespace": namespace_of(owner),
         "labels": {**(described.get("labels") or {}), **(labels or {})},
-        "annotations": {**(described.get("annotations") or {}), **(annotations or {})},
+        "annotations": described.get("annotations"),
         "finalizers": described.get("finalizers"),
         "ownerReferences": [controller_reference(owner)],
     }

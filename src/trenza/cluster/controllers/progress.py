@@ -17,12 +17,12 @@ from trenza.cluster.controllers.objects import (
     spec_of,
     status_of,
     time_s,
-    time_text,
     with_condition,
 )
 from trenza.cluster.controllers.revisions import Revisions, available_of
 from trenza.cluster.controllers.surge import Bounds
 from trenza.cluster.controllers.writes import Step, Wake
+from trenza.cluster.kinds.names import timestamp
 
 FINISHED = "NewReplicaSetAvailable"
 TIMED_OUT = "ProgressDeadlineExceeded"
@@ -147,4 +147,4 @@ def _said(conditions: list[Object], kind: str, words: Notice, now_s: float) -> l
     repeated = all(old.get(key) == value for key, value in wanted.items())
     if repeated and words.reason != "ReplicaSetUpdated":
         return conditions
-    return with_condition(conditions, {**wanted, "lastUpdateTime": time_text(now_s)}, now_s)
+    return with_condition(conditions, {**wanted, "lastUpdateTime": timestamp(now_s)}, now_s)

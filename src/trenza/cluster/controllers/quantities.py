@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Iterable, Mapping
-from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
 from typing import Any
 
-_WRITTEN = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[eE]([+-]?\d+)|([numkMGTPE]|[KMGTPE]i)?)")
-_SUFFIXES = {
-    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1), "k": Decimal(10**3),
-    **{letter: Decimal(1000 ** (power + 2)) for power, letter in enumerate("MGTPE")},
-    **{f"{letter}i": Decimal(1024 ** (power + 1)) for power, letter in enumerate("KMGTPE")},
-}  # fmt: skip
+from trenza.cluster.kinds.quantities import amount_of
 
 
 @lru_cache(maxsize=4096)
@@ -22,12 +16,7 @@ def thousandths(text: str) -> int:
 
     Raises ValueError for what is no quantity.
     """
-    found = _WRITTEN.fullmatch(text)
-    if found is None:
-        raise ValueError(f"{text!r} is not a quantity")
-    number, exponent, suffix = found.groups()
-    scale = Decimal(10) ** int(exponent) if exponent else _SUFFIXES[suffix or ""]
-    return int((Decimal(number) * scale * 1000).to_integral_value(ROUND_CEILING))
+    return math.ceil(amount_of(text) * 1000)
 
 
 def amounts(quantities: Mapping[str, Any] | None) -> dict[str, int]:

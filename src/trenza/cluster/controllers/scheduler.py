@@ -42,7 +42,7 @@ from trenza.cluster.controllers.objects import (
 from trenza.cluster.controllers.pods import is_finished, node_of
 from trenza.cluster.controllers.quantities import amounts, pod_requests
 from trenza.cluster.controllers.snapshot import NODES, PODS, Snapshot
-from trenza.cluster.controllers.writes import Bind, Event, Step, UpdateStatus
+from trenza.cluster.controllers.writes import Bind, Event, Step, UpdateStatus, each
 
 COMPONENT = "default-scheduler"
 DEFAULT_CPU, DEFAULT_MEMORY = 100, 200 * 1024 * 1024 * 1000  # thousandths: what a pod without requests weighs
@@ -65,7 +65,8 @@ def schedule(snapshot: Snapshot, now_s: float) -> Iterator[Step]:
     if not waiting:
         return
     board = _Board(snapshot)
-    for pod in sorted(waiting, key=lambda pod: (-_priority(pod), created_s(pod), namespace_of(pod), name_of(pod))):
+
+    def decide(pod: Object) -> Iterator[Step]:
         request = _Request.of(pod)
         refusals = board.refusals(request)
         if len(refusals) < len(board.rooms):
@@ -75,6 +76,10 @@ def schedule(snapshot: Snapshot, now_s: float) -> Iterator[Step]:
             board.place(request, room)
         else:
             yield from _refused(pod, refusal_words(refusals), now_s)
+
+    yield from each(
+        sorted(waiting, key=lambda pod: (-_priority(pod), created_s(pod), namespace_of(pod), name_of(pod))), decide
+    )
 
 
 def is_waiting(pod: Object) -> bool:

@@ -9,10 +9,11 @@ write is no failure: the controller is asked again once the snapshot has caught 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from trenza.cluster.controllers.objects import Object, ObjectKey, key_of, metadata_of
+from trenza.cluster.controllers.objects import Object, ObjectKey, key_of
 
 
 class Propagation(StrEnum):
@@ -60,10 +61,6 @@ class Update:
     def key(self) -> ObjectKey:
         return key_of(self.object)
 
-    @property
-    def decided_on(self) -> str:
-        return str(metadata_of(self.object).get("resourceVersion", ""))
-
 
 @dataclass(frozen=True, slots=True)
 class UpdateStatus:
@@ -76,10 +73,6 @@ class UpdateStatus:
     @property
     def key(self) -> ObjectKey:
         return key_of(self.object)
-
-    @property
-    def decided_on(self) -> str:
-        return str(metadata_of(self.object).get("resourceVersion", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,5 +118,21 @@ class Wake:
     at_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Stumble:
+    """Not a write: an object that is too odd to be decided about, which keeps nobody from deciding about the others."""
+
+    error: Exception
+
+
 Write = Create | Update | UpdateStatus | Delete | Bind
-Step = Write | Wake
+Step = Write | Wake | Stumble
+
+
+def each(things: Iterable[Object], decide: Callable[[Object], Iterable[Step]]) -> Iterator[Step]:
+    """What is decided about each of the objects; one that validation let pass, and that is odd, is stumbled over."""
+    for thing in things:
+        try:
+            yield from decide(thing)
+        except Exception as error:
+            yield Stumble(error)

@@ -5,8 +5,8 @@
     fields, openapi, protobuf       the published schemas: unknown fields, documents, bodies of typed commands
     bodies, negotiation             requests' objects in, answers' forms out
     defaults, validation            what is filled in, what is refused, what may not change
-    strategies, deletion            system fields, status and spec by their own paths; gone or waiting
-    listing, selectors, tables      what a list asks for, which objects it holds, the rows that people see
+    strategies                      system fields, status and spec by their own paths
+    selectors, tables               which objects a list holds, the rows that people see
     strategic, patches, managed     the four kinds of patch
 
 Pure: `now_s` and random sources are arguments; the published tables in `data/` are read once, when first needed.

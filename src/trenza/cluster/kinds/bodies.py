@@ -48,10 +48,10 @@ class Body:
     warnings: tuple[str, ...] = ()
 
 
-def field_validation(asked: str | None, *, default: FieldValidation = FieldValidation.WARN) -> FieldValidation:
+def field_validation(asked: str | None) -> FieldValidation:
     """The query parameter `fieldValidation` as a choice. Raises a 422 for any other word."""
     if not asked:
-        return default
+        return FieldValidation.WARN
     try:
         return FieldValidation(asked)
     except ValueError:
@@ -197,13 +197,8 @@ def _go_words(error: json.JSONDecodeError) -> str:
     return f"invalid character '{error.doc[at]}' {place}"
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without times (JSON has none: they stay texts) and without aliases, which can be bombs."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not accepted")
-        return super().compose_node(parent, index)
+class _Loader(yaml.CSafeLoader):
+    """YAML without times: JSON has none, they stay texts."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -216,11 +211,27 @@ def _yaml(content: bytes, kind: str) -> Any:
     if content.lstrip()[:1] == b"{":
         return _json(content, kind)[0]
     try:
-        return yaml.load(content.decode("utf-8"), Loader=_Loader)
+        text = content.decode("utf-8")
+        _refuse_bombs(text)
+        return yaml.load(text, Loader=_Loader)
     # PyYAML lets other exceptions out for strange scalars and unhashable keys; a body of a stranger ends here.
     except (yaml.YAMLError, ValueError, AttributeError, TypeError, KeyError, IndexError, RecursionError) as error:
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise _unrecognized(kind, f"error converting YAML to JSON: yaml: {first}", content) from None
+
+
+def _refuse_bombs(text: str) -> None:
+    """Aliases and deep nesting, before anything is built: libyaml's composer recurses without end."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not accepted")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEEPEST:
+                raise yaml.YAMLError("exceeded max depth")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def _sound(value: Any, kind: str, depth: int) -> Any:

@@ -77,7 +77,7 @@ def _add_token(spec: Object, volume: str) -> None:
         mounts.append({"name": volume, "readOnly": True, "mountPath": TOKEN_MOUNT})
 
 
-def quality_of_service(pod: Object) -> str:
+def quality_of_service(pod: Mapping[str, Any]) -> str:
     """Guaranteed, Burstable or BestEffort, from requests and limits of CPU and memory."""
     spec = pod.get("spec") or {}
     resources = [

@@ -95,9 +95,7 @@ def written_managers(managers: Sequence[Manager]) -> list[Object]:
     return [_entry(one) for one in order if one.fields]
 
 
-def after_update(
-    old: Object | None, new: Object, manager: str, now_s: float, *, subresource: str = "", operation: str = "Update"
-) -> Object:
+def after_update(old: Object | None, new: Object, manager: str, now_s: float, *, subresource: str = "") -> Object:
     """The new object with its managers: what it changes against the old one belongs to the writer from now on."""
     known = managers_of(new) if "managedFields" in (new.get("metadata") or {}) else managers_of(old or {})
     schema = _schema(new)
@@ -105,7 +103,7 @@ def after_update(
     after = leaves(new, schema) | _containers(new, schema)
     changed = frozenset(path for path, value in after.items() if before.get(path) != value)
     gone = frozenset(before) - frozenset(after)
-    mine = Manager(manager, operation, new["apiVersion"], subresource, timestamp(now_s), changed)
+    mine = Manager(manager, "Update", new["apiVersion"], subresource, timestamp(now_s), changed)
     kept = []
     for one in known:
         if one.is_same_as(mine):

@@ -9,12 +9,12 @@ from random import Random
 NAME_BYTES = 63
 _GENERATED_BYTES = 5
 # Vowels and look-alikes are left out, as Kubernetes does: no word comes out by chance.
-_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
 
 def generated_name(prefix: str, random: Random) -> str:
     """`generateName` made whole: `web-` becomes `web-x7k2p`, at most 63 bytes."""
-    suffix = "".join(random.choice(_ALPHABET) for _ in range(_GENERATED_BYTES))
+    suffix = "".join(random.choice(ALPHABET) for _ in range(_GENERATED_BYTES))
     return prefix[: NAME_BYTES - _GENERATED_BYTES] + suffix
 
 

@@ -229,11 +229,9 @@ def method_not_allowed() -> ApiError:
     )
 
 
-def not_acceptable(offered: Iterable[str] = ()) -> ApiError:
+def not_acceptable() -> ApiError:
     """406: no answer in a form the client takes."""
-    named = ", ".join(offered)
-    said = f"only the following media types are accepted: {named}" if named else "406: Not Acceptable"
-    return ApiError(406, "NotAcceptable", said, Details())
+    return ApiError(406, "NotAcceptable", "406: Not Acceptable", Details())
 
 
 BODY_TYPES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")

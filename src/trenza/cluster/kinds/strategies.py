@@ -160,6 +160,9 @@ def bound(resource: Resource, pod: Object, binding: Object, now_s: float) -> Obj
         raise conflict(resource, name, f'pod {name} is already assigned to node "{present}"')
     assigned = copy.deepcopy(pod)
     assigned["spec"]["nodeName"] = node
+    said = (binding.get("metadata") or {}).get("annotations")
+    if said:
+        assigned["metadata"]["annotations"] = {**(assigned["metadata"].get("annotations") or {}), **said}
     status = assigned.setdefault("status", {})
     others = [one for one in status.get("conditions") or () if one.get("type") != "PodScheduled"]
     scheduled = {

@@ -25,7 +25,7 @@ from trenza.cluster.client import HttpApi, client_context
 from trenza.cluster.node import dns, overlay, proxy
 from trenza.cluster.node.cache import Cache, Changed, Key
 from trenza.cluster.node.containers import Containers
-from trenza.cluster.node.dns import Zone
+from trenza.cluster.node.dns import ResolvConf, Zone
 from trenza.cluster.node.docker0 import masquerade, wanted_bridge
 from trenza.cluster.node.endpoint import PORT, Endpoint, server_context
 from trenza.cluster.node.events import Events
@@ -38,7 +38,7 @@ from trenza.cluster.node.pods import Event, Settings
 from trenza.cluster.node.proxy import Endpoint as Backend
 from trenza.cluster.node.proxy import Network, Ruleset, ServicePort
 from trenza.cluster.node.record import Records
-from trenza.cluster.node.resolver import Resolver, servers_of
+from trenza.cluster.node.resolver import Resolver
 from trenza.cluster.node.settings import NodeSettings
 from trenza.errors import KernelError, TrenzaError
 from trenza.linux.netns import Home
@@ -106,20 +106,7 @@ class PodAddresses:
         self.taken.pop(uid, None)
 
     def resolv_conf(self, pod: Object) -> str:
-        spec = pod["spec"]
-        policy = spec.get("dnsPolicy", "ClusterFirst")
-        if policy == "None":
-            given = spec.get("dnsConfig") or {}
-            options = (
-                f"{one['name']}:{one['value']}" if one.get("value") else one["name"] for one in given.get("options", ())
-            )
-            lines = [f"nameserver {one}" for one in given.get("nameservers", ())]
-            lines += [f"search {' '.join(given['searches'])}"] if given.get("searches") else []
-            words = " ".join(options)
-            return "\n".join([*lines, *([f"options {words}"] if words else [])]) + "\n"
-        if policy == "Default" or (policy == "ClusterFirst" and spec.get("hostNetwork")):
-            return self.host_resolv_conf()
-        return dns.resolv_conf(pod["metadata"]["namespace"], self.dns)
+        return str(dns.resolv_conf(pod, self.dns, ResolvConf.read(self.host_resolv_conf())))
 
 
 class Agent:
@@ -152,7 +139,7 @@ class Agent:
             Host(settings.node, lab), self.api, self.containers, self.addresses,
             Records(Path(settings.directory) / "pods"), self.events, lambda: tuple(self.services.objects.values()),
         )  # fmt: skip
-        self.resolver = Resolver(self._zone, lambda: servers_of(self._host_resolv_conf()))
+        self.resolver = Resolver(self._zone, lambda: ResolvConf.read(self._host_resolv_conf()).servers)
         self.endpoint = Endpoint(self.kubelet, self._pod_socket)
         self._ports: dict[Key, tuple[ServicePort, ...]] = {}
         self._slices_of: dict[Key, dict[Key, Object]] = {}
@@ -264,9 +251,8 @@ class Agent:
         self._node_said = node.get("status") or {}
 
     def _status(self, now_s: float) -> dict[str, Any]:
-        problem = self.addresses.problem
         return node_status(
-            self.settings.node, str(self.nic.address.ip), problem=problem, network_problem=problem,
+            self.settings.node, str(self.nic.address.ip), problem=self.addresses.problem,
             images=tuple(sorted({*self.settings.images, "host"})), before=self._node_said, now_s=now_s,
         )  # fmt: skip
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from trenza.cluster.node.descriptors import readable
 from trenza.cluster.node.environment import Command
 from trenza.cluster.node.volumes import Mount, Volume
 from trenza.errors import KernelError
@@ -145,7 +146,10 @@ class Containers:
             await asyncio.sleep(_REAP_POLL_S)  # its parent is about to; nobody tells us when it has
         code = find_exit_code(pidfd)
         while code is None and self._reap and loop.time() < until:
-            answer, (again,) = self._client.ask({"do": "service", "node": name, "service": MAIN})
+            try:
+                answer, (again,) = self._client.ask({"do": "service", "node": name, "service": MAIN})
+            except KernelError:
+                break  # it has been removed meanwhile
             os.close(again)
             code = answer["exit"]
             if code is None:
@@ -292,22 +296,9 @@ def refusal_words(argv: Sequence[str], error: KernelError) -> str:
 
 async def exit_of(running: Running) -> int:
     """The exit code of a command beside a container's own, once it has ended."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[int] = loop.create_future()
-
-    def arrived() -> None:
-        try:
-            code = int(running.client.receive()[0]["exit"])
-            done.set_result(code if code >= 0 else 128 - code)
-        except KernelError as error:
-            done.set_exception(error)
-        loop.remove_reader(running.client.fileno())
-
-    loop.add_reader(running.client.fileno(), arrived)
-    try:
-        return await done
-    finally:
-        loop.remove_reader(running.client.fileno())
+    await readable(running.client.fileno())
+    code = int(running.client.receive()[0]["exit"])
+    return code if code >= 0 else 128 - code
 
 
 def has_ended(pidfd: int) -> bool:

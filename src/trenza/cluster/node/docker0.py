@@ -17,9 +17,9 @@ from trenza.model.state import Address, Bridge, Route, Sysctl, Thing
 DOCKER0: Final = NicName("docker0")
 TABLE: Final = "docker"
 BRIDGED: Final = "net.bridge.bridge-nf-call-iptables"
-"""Between two pods of one host the answer to a translated packet is only bridged: netfilter has to see it all the
+"""Between two pods of one host the answer to a translated packet is only bridged: netfilter has to see it all the same.
 
-same. Where a kernel does not have it, the proxy masquerades there (`proxy.Network.bridged_seen`).
+Where a kernel does not have it, the proxy masquerades there (`proxy.Network.bridged_seen`).
 """
 
 

@@ -7,7 +7,8 @@
     POST /attach/NAMESPACE/POD/CONTAINER              stdin: a stream
     POST /portForward/NAMESPACE/POD                   port: a stream
 
-The paths are a kubelet's. With TLS only whoever has a certificate of the cluster's CA is heard.
+The paths are a kubelet's. With TLS only the API server is heard: who has a certificate of the cluster's CA that names
+the group system:masters.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import h11
 
+from trenza.cluster.keepalives import keep_alive
 from trenza.cluster.node import frames
 from trenza.cluster.node.containers import Running, exit_of, refusal_words, resize_terminal, times_path
+from trenza.cluster.node.descriptors import readable, writable
 from trenza.cluster.node.environment import Command
 from trenza.cluster.node.kubelet import Kubelet, PodWorker
 from trenza.cluster.node.log_times import Growth, offset_since, read_growth, stamp, time_at
@@ -34,10 +38,24 @@ from trenza.errors import KernelError
 from trenza.linux.inside import CommandRefused
 
 PORT: Final = 10250
+_MASTERS: Final = "system:masters"
 _READ_BYTES: Final = 1 << 16
 _MAX_TIMES_BYTES: Final = 64 << 20
 _FOLLOW_S: Final = 0.05
 """How often a log that is followed is looked at."""
+
+_GOODBYE_S: Final = 5.0
+"""How long the API server may take to hang up on a command that has ended."""
+
+_LEFT_S: Final = 0.2
+_LEFT_BYTES: Final = 1 << 20
+"""A command that has ended may have left this much in its pipe, and processes that hold the pipe open."""
+
+_MAX_WAITING_BYTES: Final = 1 << 20
+"""For an attached client that does not read."""
+
+_MAX_LINE_BYTES: Final = 1 << 20
+"""How much of a log's line is held back until its end, where lines are shown with their times."""
 
 
 def server_context(ca: str, certificate: str, key: str) -> ssl.SSLContext:
@@ -76,9 +94,13 @@ class Endpoint:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = h11.Connection(h11.SERVER)
+        keep_alive(writer)
         try:
             while True:
                 request = await _next_request(connection, reader)
+                if request is not None and not _may_ask(writer):
+                    _respond(connection, writer, 403, b"only the API server may ask", "text/plain")
+                    return
                 if request is None or not await self._answer(connection, request, reader, writer):
                     return
                 connection.start_next_cycle()
@@ -190,17 +212,25 @@ class Endpoint:
 
     async def _stamped(self, parts: AsyncIterator[bytes], log: str, start: int) -> AsyncIterator[bytes]:
         """A log with a time before each line; the last, unfinished, too, when there is no more."""
-        offset, rest = start, b""
+        growth: Sequence[Growth] = ()
+        offset, rest, is_begun = start, b"", False
         async for part in parts:
-            growth, now_s = self._growth(log), time.time()
+            if not growth or growth[-1].size_bytes < offset + len(rest) + len(part):
+                growth = self._growth(log)
+            now_s = time.time()
             *lines, rest = (rest + part).split(b"\n")
-            stamped = b""
+            shown = []
             for line in lines:
                 offset += len(line) + 1
-                stamped += stamp(time_at(growth, offset, now_s=now_s)) + line + b"\n"
-            yield stamped
+                shown += [b"" if is_begun else stamp(time_at(growth, offset, now_s=now_s)), line, b"\n"]
+                is_begun = False
+            if len(rest) > _MAX_LINE_BYTES:
+                offset += len(rest)
+                shown += [b"" if is_begun else stamp(time_at(growth, offset, now_s=now_s)), rest]
+                rest, is_begun = b"", True
+            yield b"".join(shown)
         if rest:
-            yield stamp(time_at(self._growth(log), offset + len(rest), now_s=time.time())) + rest
+            yield (b"" if is_begun else stamp(time_at(growth, offset + len(rest), now_s=time.time()))) + rest
 
     # ------------------------------------------------------------------ streams
     def _accept(self, verb: str, worker: PodWorker, rest: list[str], query: dict[str, list[str]]) -> Any:
@@ -238,11 +268,12 @@ class Endpoint:
         reader: frames.FrameReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        given, outputs, theirs = _pipes(stdin) if not tty else (None, {}, ())
+        given, outputs, theirs = _pipes(stdin) if not tty else (_Input(), {}, ())
         try:
             running = self._kubelet.containers.execute(node, command, theirs, tty=tty)
         except (CommandRefused, KernelError) as error:
-            _close_all(*([given] if given is not None else []), *outputs)
+            given.close()
+            _close_all(*outputs)
             code = error.status if isinstance(error, CommandRefused) else 125
             writer.write(frames.status_frame(code, refusal_words(command.argv, error)))
             await writer.drain()
@@ -251,24 +282,26 @@ class Endpoint:
             _close_all(*theirs)
         try:
             if running.terminal is not None:
-                given, outputs = running.terminal, {running.terminal: frames.STDOUT}
-            await self._relay(running, given, outputs, reader, writer, tty=tty)
+                given, outputs = _Input(os.dup(running.terminal)), {running.terminal: frames.STDOUT}
+            await self._relay(running, given, outputs, reader, writer)
         finally:
-            _close_all(*({given, *outputs} - {None}))  # type: ignore[arg-type]  # None was just taken out
+            given.close()
+            _close_all(*outputs)
             running.client.close()
 
     async def _relay(
         self,
         running: Running,
-        given: int | None,
+        given: _Input,
         outputs: dict[int, int],
         reader: frames.FrameReader,
         writer: asyncio.StreamWriter,
-        *,
-        tty: bool,
     ) -> None:
+        ended = asyncio.Event()
         typing = asyncio.create_task(_type(given, reader, running.terminal))
-        copying = [asyncio.create_task(_copy(descriptor, channel, writer)) for descriptor, channel in outputs.items()]
+        copying = [
+            asyncio.create_task(_copy(descriptor, channel, writer, ended)) for descriptor, channel in outputs.items()
+        ]
         ending = asyncio.create_task(exit_of(running))
         try:
             # Its input's end is no end of it; the connection's is.
@@ -276,11 +309,12 @@ class Endpoint:
             if not ending.done() and (typing.cancelled() or typing.exception() is not None or reader.at_end()):
                 return
             code = await ending
-            if copying:
-                # What it left behind may hold its output open; what it wrote itself is here.
-                await asyncio.wait(copying, timeout=0.2 if tty else 1.0)
+            ended.set()
+            await asyncio.gather(*copying)  # for as long as the client takes to read it; a client that went ends it
             writer.write(frames.status_frame(code))
             await writer.drain()
+            # What is still being typed is taken, or its sender would see a broken stream before it sees the status.
+            await asyncio.wait((typing,), timeout=_GOODBYE_S)
         finally:
             for task in (typing, ending, *copying):
                 task.cancel()
@@ -292,21 +326,29 @@ class Endpoint:
         terminal = worker.terminals.get(container)
         run = worker.seen.runs[container]
         if terminal is not None:
-            stop = terminal.listen(lambda data: writer.write(frames.packed(frames.STDOUT, data)))
+
+            def show(data: bytes) -> None:
+                if writer.transport.get_write_buffer_size() < _MAX_WAITING_BYTES:  # what a slow reader missed is gone
+                    writer.write(frames.packed(frames.STDOUT, data))
+
+            stop = terminal.listen(show)
+            given = _Input(os.dup(terminal.master))
             try:
                 ended = asyncio.create_task(_until_ended(worker, container, run.attempt))
-                typing = asyncio.create_task(_type(terminal.master, reader, terminal.master))
+                typing = asyncio.create_task(_type(given, reader, terminal.master))
                 await asyncio.wait({ended, typing}, return_when=asyncio.FIRST_COMPLETED)
-                for task in (ended, typing):
-                    task.cancel()
             finally:
                 stop()
+                for task in (ended, typing):
+                    task.cancel()
+                await asyncio.gather(ended, typing, return_exceptions=True)
+                given.close()
         else:
             descriptor = self._kubelet.containers.open_log(worker.log_of(container, run.attempt))
             if descriptor is None:
                 return
             os.lseek(descriptor, 0, os.SEEK_END)
-            given = self._kubelet.containers.open_for_input(worker.stdin_of(container)) if stdin else None
+            given = _Input(self._kubelet.containers.open_for_input(worker.stdin_of(container)) if stdin else None)
             typing = asyncio.create_task(_type(given, reader, None))
             try:
                 attempt = run.attempt
@@ -317,7 +359,9 @@ class Endpoint:
                         return
             finally:
                 typing.cancel()
-                _close_all(descriptor, *([given] if given is not None else []))
+                await asyncio.gather(typing, return_exceptions=True)
+                given.close()
+                os.close(descriptor)
         ended_run = worker.seen.runs.get(container)
         code = ended_run.exit_code if ended_run is not None and not ended_run.is_running else 0
         writer.write(frames.status_frame(code))
@@ -362,6 +406,14 @@ class Endpoint:
 
 
 # ------------------------------------------------------------------ HTTP
+def _may_ask(writer: asyncio.StreamWriter) -> bool:
+    certificate = writer.get_extra_info("peercert")
+    if certificate is None:
+        return True  # no TLS
+    names = [name for parts in certificate.get("subject", ()) for name in parts]
+    return ("organizationName", _MASTERS) in names
+
+
 async def _next_request(connection: h11.Connection, reader: asyncio.StreamReader) -> h11.Request | None:
     """The next request, its body read and dropped."""
     request: h11.Request | None = None
@@ -400,12 +452,25 @@ def _flag(query: dict[str, list[str]], *names: str) -> bool:
 
 
 # ------------------------------------------------------------------ bytes
-def _pipes(stdin: bool) -> tuple[int | None, dict[int, int], tuple[int, ...]]:
+@dataclass(slots=True)
+class _Input:
+    """Where what a client types goes, if anywhere. Closed once, by whoever is first: then its number is another's."""
+
+    descriptor: int | None = None
+
+    def close(self) -> None:
+        descriptor, self.descriptor = self.descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _pipes(stdin: bool) -> tuple[_Input, dict[int, int], tuple[int, ...]]:
     """Our ends (input; outputs by channel), and the command's three."""
     if stdin:
-        their_input, given = os.pipe2(os.O_CLOEXEC)
+        their_input, ours = os.pipe2(os.O_CLOEXEC)
+        given = _Input(ours)
     else:
-        their_input, given = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), None
+        their_input, given = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), _Input()
     out, their_out = os.pipe2(os.O_CLOEXEC)
     err, their_err = os.pipe2(os.O_CLOEXEC)
     return given, {out: frames.STDOUT, err: frames.STDERR}, (their_input, their_out, their_err)
@@ -417,18 +482,17 @@ def _close_all(*descriptors: int) -> None:
             os.close(descriptor)
 
 
-async def _type(given: int | None, reader: frames.FrameReader, terminal: int | None) -> None:
-    """What the client sends, to the command; returns at the end of the connection, or of its input."""
+async def _type(given: _Input, reader: frames.FrameReader, terminal: int | None) -> None:
+    """What the client sends, to the command; returns at the end of the connection."""
     async for frame in reader:
         if frame.channel == frames.RESIZE and terminal is not None:
             size = json.loads(frame.payload)
             resize_terminal(terminal, int(size["height"]), int(size["width"]))
-        elif frame.channel == frames.STDIN and given is not None:
+        elif frame.channel == frames.STDIN and given.descriptor is not None:
             if frame.payload:
-                await _write_all(given, frame.payload)
+                await _write_all(given.descriptor, frame.payload)
             elif terminal is None:
-                os.close(given)
-                given = None
+                given.close()
 
 
 async def _write_all(descriptor: int, data: bytes) -> None:
@@ -437,47 +501,48 @@ async def _write_all(descriptor: int, data: bytes) -> None:
         try:
             data = data[os.write(descriptor, data) :]
         except BlockingIOError:
-            await _writable(descriptor)
+            await writable(descriptor)
         except OSError:
             return  # nobody reads any more
 
 
-async def _writable(descriptor: int) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    loop.add_writer(descriptor, _settle, ready)
+async def _has_more(descriptor: int, ended: asyncio.Event) -> bool:
+    """Wait until there is something; False when there was nothing for `_LEFT_S` after the command ended."""
+    reading, ending = asyncio.create_task(readable(descriptor)), asyncio.create_task(_when(ended))
     try:
-        await ready
+        await asyncio.wait((reading, ending), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((reading,), timeout=_LEFT_S)
+        return reading.done()
     finally:
-        loop.remove_writer(descriptor)
+        reading.cancel()
+        ending.cancel()
+        await asyncio.gather(reading, ending, return_exceptions=True)
 
 
-def _settle(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
+async def _when(event: asyncio.Event) -> None:
+    await event.wait()
 
 
-async def _copy(descriptor: int, channel: int, writer: asyncio.StreamWriter) -> None:
-    """What a command writes, in frames, until its end."""
-    loop = asyncio.get_running_loop()
+async def _copy(descriptor: int, channel: int, writer: asyncio.StreamWriter, ended: asyncio.Event) -> None:
+    """What a command writes, in frames, until its end; what it left behind may hold its output open."""
     os.set_blocking(descriptor, False)
-    while True:
+    left = _LEFT_BYTES
+    while left > 0:
         try:
             data = os.read(descriptor, _READ_BYTES)
         except BlockingIOError:
-            ready: asyncio.Future[None] = loop.create_future()
-            loop.add_reader(descriptor, _settle, ready)
-            try:
-                await ready
-            finally:
-                loop.remove_reader(descriptor)
-            continue
+            if await _has_more(descriptor, ended):
+                continue
+            break
         except OSError:
-            data = b""  # a terminal that nobody has open any more
+            break  # a terminal that nobody has open any more
+        if not data:
+            break
+        left -= len(data) if ended.is_set() else 0
         writer.write(frames.packed(channel, data))
         await writer.drain()
-        if not data:
-            return
+    writer.write(frames.packed(channel, b""))
+    await writer.drain()
 
 
 async def _output(descriptor: int, goes_on: Callable[[], bool] | None) -> AsyncIterator[bytes]:

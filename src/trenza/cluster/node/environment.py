@@ -7,11 +7,13 @@ before, `$$` is a dollar. Source: Kubernetes' pkg/kubelet/kubelet_pods.go and th
 from __future__ import annotations
 
 import base64
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from trenza.cluster.kinds.quantities import amount_of
 from trenza.errors import TrenzaError
 
 Object = Mapping[str, Any]
@@ -166,7 +168,7 @@ def _value_from(pod: Object, container: Object, given: Object, around: Surroundi
     if "fieldRef" in given:
         return field_value(pod, given["fieldRef"]["fieldPath"], around)
     if "resourceFieldRef" in given:
-        return _resource(container, given["resourceFieldRef"]["resource"])
+        return _resource(container, given["resourceFieldRef"])
     for key, objects, read, kind in (
         ("configMapKeyRef", around.config_maps, texts_of, "ConfigMap"),
         ("secretKeyRef", around.secrets, secret_texts, "Secret"),
@@ -211,9 +213,11 @@ def field_value(pod: Object, path: str, around: Surroundings) -> str:
     return "\n".join(f'{key}="{value}"' for key, value in sorted(values.items()))
 
 
-def _resource(container: Object, resource: str) -> str:
-    kind, _, name = resource.partition(".")
-    return str(((container.get("resources") or {}).get(kind) or {}).get(name, "0"))
+def _resource(container: Object, field: Object) -> str:
+    """A limit or request in whole units of the divisor, rounded up."""
+    kind, _, name = field["resource"].partition(".")
+    amount = ((container.get("resources") or {}).get(kind) or {}).get(name, "0")
+    return str(math.ceil(amount_of(str(amount)) / (amount_of(str(field.get("divisor", "1"))) or 1)))
 
 
 def service_variables(services: Iterable[Object], namespace: str, *, all_services: bool = True) -> dict[str, str]:

@@ -16,7 +16,7 @@ _RETRY_S: Final = 1.0
 
 
 class Events:
-    """A queue of events, sent in order by `run`. While the server cannot be reached the latest wait, up to a limit."""
+    """A queue of events, sent in order by `run`. While the server cannot be reached the first of them wait."""
 
     def __init__(self, api: Api, node: str) -> None:
         self._api = api

@@ -7,7 +7,7 @@ big-endian, 1 MiB at most), the payload.
     0 stdin     to the host      bytes for the command; an empty one says that there is no more
     1 stdout    from the host    bytes; an empty one says that there is no more
     2 stderr    from the host    bytes (never with `tty`)
-    3 status    from the host    JSON, last of all: {"code": 0} or {"code": 125…127, "message": …}
+    3 status    from the host    JSON, last of all: {"code": 0} or {"code": 125…127, "message": …}; then hang up
     4 resize    to the host      JSON: {"width": 80, "height": 24}
 
 With `portForward` only 0 and 1 are used, and 3 where no connection could be made.
@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from trenza.cluster.api import ApiError
+from trenza.cluster.keepalives import keep_alive
 
 UPGRADE: Final = "trenza-stream"
 STDIN: Final = 0
@@ -93,6 +94,7 @@ async def open_stream(
     try:
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_connection(host, port, ssl=tls)
+            keep_alive(writer)
             head = f"POST {target} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: Upgrade\r\nUpgrade: {UPGRADE}\r\n"
             writer.write(f"{head}Content-Length: 0\r\n\r\n".encode())
             answer = await reader.readuntil(b"\r\n\r\n")

@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 import time
+import traceback
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
@@ -19,6 +20,7 @@ from typing import Any, Final, Protocol
 from trenza.cluster.api import PODS, Api, ApiError, Object
 from trenza.cluster.node import pods, probing, volumes
 from trenza.cluster.node.containers import (
+    UNKNOWN_EXIT,
     Containers,
     has_ended,
     log_path,
@@ -43,7 +45,7 @@ from trenza.cluster.node.terminals import Terminal
 from trenza.cluster.node.times import time_of
 from trenza.errors import KernelError, TrenzaError
 
-_UNKNOWN_EXIT: Final = 137
+_KILLED_EXIT: Final = 128 + signal.SIGKILL
 
 
 class PodNetwork(Protocol):
@@ -142,7 +144,8 @@ class Kubelet:
             self.remove(uid)
 
     def find(self, namespace: str, name: str) -> PodWorker | None:
-        for worker in self.workers.values():
+        """The pod of that name; of one that is ending and its successor the successor."""
+        for worker in reversed(self.workers.values()):
             metadata = worker.pod["metadata"]
             if (metadata["namespace"], metadata["name"]) == (namespace, name):
                 return worker
@@ -241,7 +244,7 @@ class PodWorker:
             pidfd = self.kubelet.containers.find_started(node) if self.pause in alive and node in alive else None
             if pidfd is None:
                 reason = "ContainerStatusUnknown"
-                self._set_run(name, replace(run, finished_s=time.time(), exit_code=_UNKNOWN_EXIT, reason=reason))
+                self._set_run(name, replace(run, finished_s=time.time(), exit_code=_KILLED_EXIT, reason=reason))
                 continue
             names.add(node)
             self._attend(name, pidfd)
@@ -254,7 +257,9 @@ class PodWorker:
             try:
                 if await self._turn():
                     return
-            except (TrenzaError, OSError) as error:  # a full disk, say: it may be so for a while
+            except Exception as error:  # a full disk, say, or a pod too odd for us: it is told, and tried again
+                if not isinstance(error, TrenzaError | OSError):
+                    traceback.print_exc()
                 message = f"error syncing pod: {error}"
                 self._say((Event("Warning", "FailedSync", message, key=message),))
                 await asyncio.sleep(self.kubelet.host.settings.retry_s)
@@ -440,6 +445,10 @@ class PodWorker:
         log, times = self.kubelet.containers.open_log(path), self.kubelet.containers.open_times(path)
         if log is not None and times is not None:
             self._log_watches[name] = self.kubelet.log_times.attend(log, times)
+        else:
+            for descriptor in (log, times):
+                if descriptor is not None:
+                    os.close(descriptor)
         container = self.container(name)
         if container is not None and any(probing.probe_of(container, kind) for kind in probing.KINDS):
             self._probers[name] = self.kubelet.spawn(self._probe(name, container, self.seen.runs[name].attempt))
@@ -462,6 +471,8 @@ class PodWorker:
         if terminal is not None:
             terminal.close()
         run = self.seen.runs[name]
+        if code == UNKNOWN_EXIT and (name, run.attempt, signal.SIGKILL) in self._signals:
+            code = _KILLED_EXIT
         ended = replace(run, finished_s=time.time(), exit_code=code)
         try:
             self.kubelet.containers.remove([self._node(name, run.attempt)])

@@ -52,9 +52,6 @@ def mapping(pairs: Iterable[tuple[Expression, Statement]]) -> Expression:
     return {"set": [[key, verdict] for key, verdict in pairs]}
 
 
-def rule(table: str, chain: str, statements: Sequence[Statement], comment: str = "") -> Command:
+def rule(table: str, chain: str, statements: Sequence[Statement]) -> Command:
     """The command that adds a rule at the end of a chain."""
-    body: dict[str, Any] = {"family": "ip", "table": table, "chain": chain, "expr": list(statements)}
-    if comment:
-        body["comment"] = comment
-    return {"add": {"rule": body}}
+    return {"add": {"rule": {"family": "ip", "table": table, "chain": chain, "expr": list(statements)}}}

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from trenza.cluster.api import Object
+from trenza.cluster.kinds.discovery import RELEASE
 from trenza.cluster.node.endpoint import PORT
 from trenza.cluster.node.times import micro_time_of, time_of
 
-VERSION = "v1.32.0"
 MAX_PODS = 110
 LEASE_NAMESPACE = "kube-node-lease"
 
@@ -31,12 +31,11 @@ def node_status(
     address: str,
     *,
     problem: str,
-    network_problem: str,
     images: tuple[str, ...],
     before: Object,
     now_s: float,
 ) -> dict[str, Any]:
-    """What a host says of itself; `problem` is why it takes no pods."""
+    """What a host says of itself; `problem` is why its pods can have no network."""
     memory_kib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024
     resources = {
         "cpu": str(os.cpu_count() or 1), "memory": f"{memory_kib}Ki", "pods": str(MAX_PODS),
@@ -44,9 +43,8 @@ def node_status(
     }  # fmt: skip
     machine = node_object(name, {})["metadata"]["labels"]["kubernetes.io/arch"]
     found = {
-        "NetworkUnavailable": (bool(network_problem), "FlannelIsUp", "Flannel is running on this node")
-        if not network_problem
-        else (True, "NoRouteCreated", network_problem),
+        "NetworkUnavailable": (bool(problem), "NoRouteCreated" if problem else "FlannelIsUp",
+                               problem or "Flannel is running on this node"),
         "MemoryPressure": (False, "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
         "DiskPressure": (False, "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
         "PIDPressure": (False, "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
@@ -62,8 +60,8 @@ def node_status(
         "daemonEndpoints": {"kubeletEndpoint": {"Port": PORT}},
         "nodeInfo": {
             "machineID": name, "systemUUID": name, "bootID": name, "kernelVersion": platform.release(),
-            "osImage": "trenza", "containerRuntimeVersion": "trenza://0.1", "kubeletVersion": VERSION,
-            "kubeProxyVersion": VERSION, "operatingSystem": "linux", "architecture": machine,
+            "osImage": "trenza", "containerRuntimeVersion": "trenza://0.1", "kubeletVersion": RELEASE,
+            "kubeProxyVersion": RELEASE, "operatingSystem": "linux", "architecture": machine,
         },
         "images": [{"names": [image], "sizeBytes": 0} for image in images],
     }  # fmt: skip

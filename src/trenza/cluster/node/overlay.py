@@ -11,6 +11,7 @@ Sources: flannel's pkg/backend/vxlan/vxlan_network.go and subnet/etcd/registry.g
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -112,10 +113,16 @@ def read_lease(key: str, value: Mapping[str, Any]) -> Lease | None:
             IPv4Address(value["PublicIP"]),
             str(value.get("BackendType", "")),
             int(data.get("VNI", 1)),
-            None if mac is None else Mac(str(mac).lower()),
+            None if mac is None else _mac(str(mac)),
         )
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, AttributeError, TypeError):
         return None
+
+
+def _mac(text: str) -> Mac:
+    if not re.fullmatch(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", text.lower()):
+        raise ValueError(f"{text} is no MAC")
+    return Mac(text.lower())
 
 
 def own_lease(config: OverlayConfig, leases: Iterable[Lease], public_ip: IPv4Address, mac: Mac, *, seed: str) -> Lease:
@@ -159,10 +166,18 @@ def wanted_overlay(
 ) -> tuple[Thing, ...]:
     """The links, addresses, routes, neighbours and forwarding entries that this host should have for its peers.
 
-    `nic` has the address `own.public_ip`; `mtu_bytes` is the pods'. A lease of another backend is no peer.
+    `nic` has the address `own.public_ip`; `mtu_bytes` is the pods'. A lease of another backend, or of what is no part
+    of the pod network, is no peer.
     """
     peers = sorted(
-        (one for one in others if one.backend == config.backend and one.public_ip != own.public_ip),
+        (
+            one
+            for one in others
+            if one.backend == config.backend
+            and one.public_ip != own.public_ip
+            and one.subnet.subnet_of(config.network)
+            and not one.subnet.overlaps(own.subnet)
+        ),
         key=lambda lease: lease.subnet,
     )
     if config.backend == HOST_GW:

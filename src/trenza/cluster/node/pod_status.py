@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trenza.cluster.kinds.defaults import quality_of_service
 from trenza.cluster.node import probing
 from trenza.cluster.node.pods import (
     CREATING,
@@ -67,20 +68,6 @@ def _phase(pod: Object, seen: Seen, step: Step, before: Object) -> str:
     if any(one["name"] not in seen.runs for one in containers(pod)):
         return "Pending"
     return "Running"
-
-
-def quality_of_service(pod: Object) -> str:
-    """BestEffort, Burstable or Guaranteed, by what the containers ask for."""
-    guaranteed, asked = True, False
-    for container in (*init_containers(pod), *containers(pod)):
-        resources = container.get("resources") or {}
-        limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
-        asked = asked or bool(limits or requests)
-        for name in ("cpu", "memory"):
-            guaranteed = guaranteed and name in limits and requests.get(name, limits[name]) == limits[name]
-    if not asked:
-        return "BestEffort"
-    return "Guaranteed" if guaranteed else "Burstable"
 
 
 # ------------------------------------------------------------------ containers

@@ -357,17 +357,17 @@ def _watch(work: _Work, container: Object, run: Run) -> None:
     """End a container that its probes have given up."""
     name = container["name"]
     probe = probing.failed_probe(container, run.health)
-    grace_s = _grace_s(work.pod)
+    given = None if probe is None else (probing.probe_of(container, probe) or {}).get("terminationGracePeriodSeconds")
+    grace_s = _grace_s(work.pod) if given is None else float(given)
     if run.stopping_since_s is not None:
         if work.now_s >= run.stopping_since_s + grace_s:
             work.actions.append(Kill(name))
         else:
             work.wakes.append(run.stopping_since_s + grace_s)
     elif probe is not None:
-        given = (probing.probe_of(container, probe) or {}).get("terminationGracePeriodSeconds")
         message = f"Container {name} failed {probe} probe, will be restarted"
         work.events.append(Event("Normal", "Killing", message, name, f"{probe} {run.attempt}"))
-        work.actions.append(Kill(name) if given == 0 else Terminate(name))
+        work.actions.append(Terminate(name))
         work.wakes.append(work.now_s + grace_s)
 
 

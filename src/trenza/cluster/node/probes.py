@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from trenza.cluster.node.containers import Containers, exit_of
+from trenza.cluster.node.descriptors import readable
 from trenza.cluster.node.environment import Command
 from trenza.errors import KernelError
 
 Object = Mapping[str, Any]
 _MAX_OUTPUT_BYTES: Final = 10 << 10
-_DEFAULT_PORTS: Final = {"HTTP": 80, "HTTPS": 443}
+_LEFT_S: Final = 0.1
+"""How long processes that a probe's command left behind are listened to."""
 
 
 async def probe(spec: Object, container: Object, node: str, address: str, containers: Containers) -> tuple[bool, str]:
@@ -47,22 +49,32 @@ async def _execute(argv: list[str], node: str, containers: Containers) -> tuple[
         raise
     finally:
         os.close(given)
+    said = bytearray()
+    listening = asyncio.create_task(_listen(output, said))
     try:
         code = await exit_of(running)
-        os.set_blocking(output, False)
-        try:
-            said = os.read(output, _MAX_OUTPUT_BYTES)
-        except BlockingIOError:
-            said = b""
+        await asyncio.wait((listening,), timeout=_LEFT_S)
         return code == 0, said.decode(errors="replace")
     finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
         running.client.close()
         os.close(output)
 
 
+async def _listen(output: int, said: bytearray) -> None:
+    """Read until the end, or a command that says much would wait for ever; the beginning is kept."""
+    while True:
+        await readable(output)
+        part = os.read(output, _MAX_OUTPUT_BYTES)
+        if not part:
+            return
+        said += part[: _MAX_OUTPUT_BYTES - len(said)]
+
+
 async def _get(spec: Object, container: Object, address: str) -> tuple[bool, str]:
     scheme = str(spec.get("scheme", "HTTP")).upper()
-    host, port = spec.get("host") or address, _port(spec.get("port", _DEFAULT_PORTS[scheme]), container)
+    host, port = spec.get("host") or address, _port(spec["port"], container)
     tls = ssl._create_unverified_context() if scheme == "HTTPS" else None  # as a kubelet does: it knows no names
     reader, writer = await asyncio.open_connection(host, port, ssl=tls)
     try:

@@ -11,6 +11,7 @@ Sources: Kubernetes' pkg/proxy/nftables/proxier.go.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
@@ -97,27 +98,44 @@ def _chain(kind: str, end: str) -> str:
 def service_ports(service: Object, slices: Sequence[Object], node: str) -> tuple[ServicePort, ...]:
     """The ports of a service that has an address, each with its ready endpoints in order; `slices` are its own.
 
-    Endpoints that are ending but still serve count where no other is left (KEP-1669).
+    Endpoints that are ending but still serve count where no other is left (KEP-1669). What people wrote into the store
+    by hand and cannot mean has none: nft would refuse it together with all the others.
     """
+    try:
+        return tuple(port for port in _service_ports(service, slices, node) if _is_sound(port))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return ()
+
+
+def _service_ports(service: Object, slices: Sequence[Object], node: str) -> Iterator[ServicePort]:
     spec, metadata = service.get("spec", {}), service["metadata"]
     if spec.get("type") == "ExternalName" or spec.get("clusterIP") in (None, "", "None"):
-        return ()
+        return
     external = [*spec.get("externalIPs", ()), *_ingress(service)]
-    return tuple(
-        ServicePort(
+    for port in spec.get("ports", ()):
+        name, protocol = port.get("name", ""), port.get("protocol", "TCP").lower()
+        yield ServicePort(
             metadata["namespace"],
             metadata["name"],
-            port.get("name", ""),
-            port.get("protocol", "TCP").lower(),
+            name,
+            protocol,
             _ipv4(spec["clusterIP"]),
             port["port"],
             port.get("nodePort", 0),
             tuple(parsed for text in external if (parsed := _ipv4(text)) is not None),
             _affinity_s(spec),
             spec.get("externalTrafficPolicy") == "Local",
-            _endpoints(slices, port.get("name", ""), port.get("protocol", "TCP").lower(), node),
+            _endpoints(slices, name, protocol, node),
         )
-        for port in spec.get("ports", ())
+
+
+def _is_sound(port: ServicePort) -> bool:
+    numbers = (port.port, port.node_port or 1, *(one.port for one in port.endpoints))
+    names = f"{port.namespace}{port.service}{port.port_name}"
+    return (
+        port.protocol in ("tcp", "udp", "sctp")
+        and all(0 < number < 1 << 16 for number in numbers)
+        and re.fullmatch(r"[-.a-z0-9]+", names) is not None
     )
 
 

@@ -123,9 +123,3 @@ class _Answer(asyncio.DatagramProtocol):
     def error_received(self, exc: Exception) -> None:
         if not self._answered.done():
             self._answered.set_exception(exc)
-
-
-def servers_of(resolv_conf: str) -> tuple[str, ...]:
-    """The name servers of a resolv.conf."""
-    lines = (line.split() for line in resolv_conf.splitlines())
-    return tuple(words[1] for words in lines if len(words) >= 2 and words[0] == "nameserver")

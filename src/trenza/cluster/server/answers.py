@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
@@ -114,12 +115,12 @@ async def _watch_lines(
     resource: Resource, events: AsyncIterator[tuple[Seen, ...]], wanted: Wanted, timeout_s: float
 ) -> AsyncIterator[bytes]:
     now_s: Callable[[], float] = asyncio.get_running_loop().time
-    ends_s, told_s = now_s() + timeout_s, now_s()
+    ends_s, told_s = now_s() + timeout_s, -math.inf
     try:
         async with asyncio.timeout_at(ends_s):
             async for seen in events:
                 if seen and seen[0].type == "BOOKMARK" and now_s() - told_s < BOOKMARK_EVERY_S:
-                    continue  # a bookmark that comes first comes alone, and tells of progress
+                    continue  # it tells of progress only: one that ends a watch's beginning is the first that it tells
                 if seen:
                     told_s = now_s()
                     yield b"".join(_watch_line(resource, one, wanted) for one in seen)

@@ -263,7 +263,7 @@ class Asked:
         outcome = await self.registry.delete(self.kept_as, target.namespace, target.name, options, writer)
         if outcome.now is not None or resource.group_plural in ANSWERS_WITH_OBJECT:
             return self._written(outcome)
-        return json_response(success(resource, target.name, outcome.last["metadata"]["uid"]))
+        return json_response(success(resource, target.name, outcome.last["metadata"].get("uid", "")))
 
     async def _delete_collection(self) -> Response:
         options = list_options(self.request.parameters, self.resource)

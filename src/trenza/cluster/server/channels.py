@@ -22,6 +22,7 @@ OPENING_S = 30.0
 LINGER_S = 5.0
 _STDIN, _STDOUT, _STDERR, _ERROR, _RESIZE, _CLOSE = 0, 1, 2, 3, 4, 255
 _CANCEL = 5
+_SIZES = range(1 << 16)  # a terminal's, as the kernel holds them
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +227,7 @@ def _streams(options: CommandOptions) -> Iterable[str]:
 def _resized(content: bytes) -> Resized | None:
     try:
         size = json.loads(content)
-        return Resized(int(size["Width"]), int(size["Height"]))
-    except (ValueError, KeyError, TypeError):
+        columns, rows = int(size["Width"]), int(size["Height"])
+    except (ValueError, KeyError, TypeError, OverflowError):
         return None
+    return Resized(columns, rows) if columns in _SIZES and rows in _SIZES else None

@@ -179,6 +179,9 @@ class ControlLoop:
             return Lost()
         except StoreError as error:
             return Refused(error.message)
+        except Exception as error:  # one odd object that people wrote by hand must not stop the other writes
+            _LOG.exception("%s %s of %s/%s", type(write).__name__, write.resource, *write.key)
+            return Refused(f"{type(error).__name__}: {error}")
         return Done(outcome.now, outcome.revision)
 
     async def _made(self, write: Write) -> Outcome:
@@ -198,7 +201,7 @@ class ControlLoop:
             case Delete():
                 metadata = write.object["metadata"]
                 version = metadata["resourceVersion"] if write.unchanged else None
-                how = DeleteOptions(write.grace_s, write.propagation.value, metadata["uid"], version)
+                how = DeleteOptions(write.grace_s, write.propagation.value, metadata.get("uid", ""), version)
                 return await registry.delete(resource, namespace, name, how, _CONTROLLERS)
             case Bind():
                 binding = {

@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trenza.cluster.kinds.names import timestamp
+from trenza.cluster.controllers.garbage import FOREGROUND, ORPHAN
+from trenza.cluster.kinds.names import seconds_of, timestamp
 from trenza.cluster.kinds.resources import Object, Resource
 from trenza.cluster.kinds.status import Causes, conflict, forbidden_because, invalid, uid_mismatch
 
-FOREGROUND = "foregroundDeletion"
-ORPHAN = "orphan"
 POD_GRACE_S = 30
 _POLICIES = ("Background", "Foreground", "Orphan")
 # As real servers do, for whoever asks without a policy.
@@ -72,8 +71,8 @@ def deleted(resource: Resource, live: Object, options: DeleteOptions, now_s: flo
     """What becomes of `live`. Raises a 409 if it is not the object meant, a 403 for namespaces that have to stay."""
     metadata = live["metadata"]
     name = metadata["name"]
-    if options.uid is not None and options.uid != metadata["uid"]:
-        raise uid_mismatch(resource, name, options.uid, metadata["uid"])
+    if options.uid is not None and options.uid != metadata.get("uid", ""):
+        raise uid_mismatch(resource, name, options.uid, metadata.get("uid", ""))
     if options.resource_version is not None and options.resource_version != metadata["resourceVersion"]:
         found = metadata["resourceVersion"]
         why = f"ResourceVersion in precondition: {options.resource_version}, ResourceVersion in object meta: {found}"
@@ -89,8 +88,9 @@ def deleted(resource: Resource, live: Object, options: DeleteOptions, now_s: flo
         changed |= {"deletionTimestamp": timestamp(now_s + grace_s), "deletionGracePeriodSeconds": grace_s}
         if "generation" in metadata:
             changed["generation"] = metadata["generation"] + 1
-    elif grace_s < metadata.get("deletionGracePeriodSeconds", 0):  # a grace period gets shorter, never longer
-        changed |= {"deletionTimestamp": timestamp(now_s + grace_s), "deletionGracePeriodSeconds": grace_s}
+    elif grace_s < (known_s := metadata.get("deletionGracePeriodSeconds", 0)):  # it gets shorter, never longer
+        asked_s = (seconds_of(metadata["deletionTimestamp"]) or now_s) - known_s
+        changed |= {"deletionTimestamp": timestamp(asked_s + grace_s), "deletionGracePeriodSeconds": grace_s}
     marked = {**live, "metadata": changed}
     if resource.group_plural == "/namespaces":
         marked["status"] = {**(live.get("status") or {}), "phase": "Terminating"}

@@ -14,18 +14,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from trenza.cluster.kinds.resources import Object
-from trenza.cluster.kinds.status import ApiError, Details, bad_request, method_not_allowed, no_such_path, too_old
+from trenza.cluster.kinds.status import (
+    ApiError,
+    Details,
+    bad_request,
+    method_not_allowed,
+    no_such_path,
+    too_old,
+    unavailable,
+)
 from trenza.cluster.server.answers import WATCH_S, json_response
 from trenza.cluster.server.http import Request, Response
 from trenza.cluster.server.listing import flag
 from trenza.cluster.server.stored import encoded
 from trenza.cluster.server.watching import error_event
-from trenza.cluster.store.errors import Compacted, Conflict, NoSuchLease, TooSlow
-from trenza.cluster.store.protocol import Put, Store
+from trenza.cluster.store.errors import Compacted, Conflict, NoSuchLease, StoreError, TooSlow
+from trenza.cluster.store.protocol import Batch, Delete, Put, Store
 
 ROOT = "/coreos.com/network"
 CONFIG = f"{ROOT}/config"
@@ -46,7 +54,8 @@ async def answered(store: Store, request: Request) -> Response:
             if flag(request.parameters, "watch"):
                 return Response(200, _watched(store, _integer(request.parameters.get("revision", ""), "revision")))
             page = await store.range(f"{SUBNETS}/")
-            leases = [{"subnet": _subnet(one.key), "value": json.loads(one.value)} for one in page.items]
+            found = [{"subnet": _subnet(one.key), "value": _value(one.value)} for one in page.items]
+            leases = [lease for lease in found if lease["value"] is not None]
             return json_response({"revision": page.revision, "leases": leases})
         case (("PUT" | "DELETE"), _) if path.startswith(f"{SUBNETS}/") and "/" not in _subnet(path):
             if request.method == "PUT":
@@ -63,14 +72,16 @@ async def answered(store: Store, request: Request) -> Response:
 async def _put(store: Store, key: str, request: Request) -> Response:
     try:
         value: Any = json.loads(request.body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise bad_request(f"the value is no JSON: {error}") from error
     if not isinstance(value, dict):
         raise bad_request("the value is a JSON object")
     query = request.parameters
     ttl_s = _integer(query.get("ttl", str(_DAY_S)), "ttl")
-    stored = None if flag(query, "create") else await store.get(key)
+    stored = await store.get(key)
     while True:
+        if stored is not None and flag(query, "create"):
+            raise ApiError(409, "AlreadyExists", f"{_subnet(key)} is leased to somebody", Details(_subnet(key)))
         # A lease that is there is kept alive; its length is its first writer's to say.
         lease = stored.lease if stored is not None else 0
         try:
@@ -81,9 +92,6 @@ async def _put(store: Store, key: str, request: Request) -> Response:
             expected = stored.mod_revision if stored is not None else 0
             revision = await store.put(key, encoded(value), expected=expected, lease=lease)
         except Conflict as error:
-            if flag(query, "create"):
-                taken = f"{_subnet(key)} is leased to somebody"
-                raise ApiError(409, "AlreadyExists", taken, Details(_subnet(key))) from error
             stored = error.current
         except NoSuchLease:
             stored = await store.get(key)
@@ -96,21 +104,33 @@ async def _watched(store: Store, revision: int) -> AsyncIterator[bytes]:
         async with asyncio.timeout(WATCH_S):
             with store.watch(f"{SUBNETS}/", from_revision=revision + 1) as watch:
                 async for batch in watch:
-                    lines: list[Object] = [
-                        {
-                            "subnet": _subnet(event.key),
-                            "value": json.loads(event.stored.value) if isinstance(event, Put) else None,
-                        }
-                        for event in batch.events
-                    ]
+                    lines = b"".join(_lines(batch))
                     if lines:
-                        yield b"".join(encoded(line) + b"\n" for line in lines)
+                        yield lines
     except TimeoutError:
         pass
     except Compacted as error:
         yield encoded(error_event(too_old(revision, error.revision))) + b"\n"
     except TooSlow as error:
         yield encoded(error_event(ApiError(410, "Expired", str(error)))) + b"\n"
+    except StoreError as error:
+        yield encoded(error_event(unavailable(error.message))) + b"\n"
+
+
+def _lines(batch: Batch) -> Iterator[bytes]:
+    for event in batch.events:
+        value = _value(event.stored.value) if isinstance(event, Put) else None
+        if value is not None or isinstance(event, Delete):
+            yield encoded({"subnet": _subnet(event.key), "value": value}) + b"\n"
+
+
+def _value(content: bytes) -> Object | None:
+    """What a key says; None for what people wrote there by hand and that says nothing: flannel passes it over, too."""
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _subnet(key: str) -> str:

@@ -32,7 +32,8 @@ class Forwarding:
         self._spdy = spdy.SpdyConnection()
         self._errors: dict[str, int] = {}
         self._inboxes: dict[int, asyncio.Queue[bytes | None]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._given_up: set[int] = set()
 
     async def serve(self) -> None:
         """Until the client goes."""
@@ -44,7 +45,7 @@ class Forwarding:
             except (spdy.SpdyError, OSError):
                 pass
             finally:
-                for task in self._tasks:  # whoever still reads from the pod reads for nobody
+                for task in self._tasks.values():  # whoever still reads from the pod reads for nobody
                     task.cancel()
 
     async def _take(self, event: spdy.Event, group: asyncio.TaskGroup) -> None:
@@ -58,8 +59,9 @@ class Forwarding:
                 if inbox is not None and fin:
                     await inbox.put(None)
             case spdy.Reset(stream, _):
-                if stream in self._inboxes:
-                    await self._inboxes[stream].put(None)
+                if stream in self._inboxes:  # its user has gone, and nobody takes what the pod says
+                    self._given_up.add(stream)
+                    self._tasks[stream].cancel()
             case spdy.Pinged(number):
                 await self._peer.write(spdy.ping(number))
             case _:
@@ -67,36 +69,48 @@ class Forwarding:
 
     async def _opened(self, stream: int, kind: str, headers: Mapping[str, str], group: asyncio.TaskGroup) -> None:
         request, port = headers.get("requestid", ""), headers.get("port", "")
-        if kind == "error":
+        if kind == "error" and len(self._errors) < MOST_CONNECTIONS:
             self._errors[request] = stream
             await self._peer.write(self._spdy.replied(stream))
-        elif kind == "data" and request in self._errors and port.isdigit() and len(self._inboxes) < MOST_CONNECTIONS:
+        elif kind == "data" and request in self._errors and _is_port(port) and self._has_room(stream):
             self._inboxes[stream] = asyncio.Queue(64)
             await self._peer.write(self._spdy.replied(stream))
             task = group.create_task(self._forward(stream, self._errors.pop(request), int(port)))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[stream] = task
+            task.add_done_callback(lambda _: self._tasks.pop(stream))
         else:
             await self._peer.write(spdy.reset(stream, _REFUSED))
 
+    def _has_room(self, stream: int) -> bool:
+        return stream not in self._tasks and len(self._inboxes) < MOST_CONNECTIONS
+
     async def _forward(self, stream: int, error: int, port: int) -> None:
-        problem = b""
+        """One connection, until the pod's side ends it or the client gives its stream up."""
         try:
-            joined = await self._connect(port)
-        except (OSError, ApiError) as refusal:
-            problem = f"an error occurred forwarding {port}: {refusal}".encode()
-        else:
-            try:
-                await self._relay(stream, joined)
-            except OSError as broken:
-                problem = f"an error occurred forwarding {port}: {broken}".encode()
-            finally:
-                await joined.close()
+            problem = await self._connected(stream, port)
+        except asyncio.CancelledError:
+            if stream not in self._given_up:
+                raise
+            problem = b""
+        finally:
+            inbox = self._inboxes.pop(stream)
+            while not inbox.empty():  # what still waited, or waits for room, is for nobody
+                inbox.get_nowait()
+        self._given_up.discard(stream)
         with contextlib.suppress(OSError):
             await self._peer.write(spdy.data(error, problem, fin=True) + spdy.data(stream, b"", fin=True))
-        inbox = self._inboxes.pop(stream)
-        while not inbox.empty():  # what still waited, or waits for room, is for nobody
-            inbox.get_nowait()
+
+    async def _connected(self, stream: int, port: int) -> bytes:
+        """Connect and relay; what went wrong, as the client shows it."""
+        try:
+            joined = await self._connect(port)
+            try:
+                await self._relay(stream, joined)
+            finally:
+                await joined.close()
+        except (OSError, ApiError) as error:
+            return f"an error occurred forwarding {port}: {error}".encode()
+        return b""
 
     async def _relay(self, stream: int, joined: Joined) -> None:
         """Both ways, until the pod's side has ended; what the client sends ends when it says so."""
@@ -114,3 +128,7 @@ class Forwarding:
         await joined.close_writing()
         while await inbox.get() is not None:
             pass
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535

@@ -18,6 +18,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import h11
 
+from trenza.cluster.keepalives import keep_alive
+
 MAX_BODY_BYTES = 3 * 1024 * 1024  # what Kubernetes reads at most
 MAX_HEADER_BYTES = 64 * 1024  # the commands of exec are in the path
 WAITING_BYTES = 1024 * 1024  # for a client that reads slowly
@@ -137,6 +139,7 @@ class HttpServer:
         assert task is not None
         self._connections.add(task)
         writer.transport.set_write_buffer_limits(high=WAITING_BYTES)
+        keep_alive(writer)
         try:
             await _Connection(self, reader, writer).serve()
         except (OSError, EOFError, TimeoutError, h11.ProtocolError, ssl.SSLError):
@@ -188,6 +191,9 @@ class _Connection:
                     request = await self._request(event)
             except h11.RemoteProtocolError as error:
                 await self._refuse(error.error_status_hint or 400, str(error))
+                return
+            except ValueError as error:  # a target that is no URL, or has too many parameters
+                await self._refuse(400, str(error))
                 return
             if request is None:
                 await self._refuse(413, "Request entity too large: limit is 3145728")

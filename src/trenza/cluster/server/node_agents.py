@@ -11,13 +11,14 @@ import contextlib
 import json
 import ssl
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
 import h11
 
 from trenza.cluster.api import ApiError as AgentError
+from trenza.cluster.client import Connection
+from trenza.cluster.keepalives import keep_alive
 from trenza.cluster.kinds.resources import Object, find_resource
 from trenza.cluster.kinds.status import ApiError, internal_error
 from trenza.cluster.node.frames import (
@@ -36,7 +37,6 @@ from trenza.cluster.server.registry import Registry
 
 PORT = 10250  # a kubelet's, for nodes that do not say
 CONNECT_S = 5.0
-_PIECE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +62,24 @@ class NodeAgents:
         ]
         host, port = await self._address(pod)
         target = _target("containerLogs", pod, options.container, query)
-        link: _Log | None = None
+        connection: Connection | None = None
         try:
             async with asyncio.timeout(CONNECT_S):
-                link = _Log(*await asyncio.open_connection(host, port, ssl=self.tls))
-                await link.ask(target, f"{host}:{port}")
-        except (OSError, EOFError, TimeoutError, h11.ProtocolError) as error:
-            if link is not None:
-                link.close()
+                connection = Connection(await asyncio.open_connection(host, port, ssl=self.tls))
+                keep_alive(connection.writer)
+                response = await connection.send("GET", target, [("Host", f"{host}:{port}")], b"")
+                if response.status_code != 200:
+                    said = b"".join([piece async for piece in connection.body()]).decode(errors="replace")
+                    raise _refusal(response.status_code, said)
+        except (OSError, h11.ProtocolError) as error:
+            if connection is not None:
+                connection.close()
             raise _unreachable(f"{host}:{port}: {error or 'it does not answer'}") from error
         except BaseException:
-            if link is not None:
-                link.close()
+            if connection is not None:
+                connection.close()
             raise
-        return link.body()
+        return _pieces(connection)
 
     async def run(self, pod: Object, options: CommandOptions) -> Running:
         """See NodeStreams."""
@@ -109,42 +113,15 @@ class NodeAgents:
         return str(address), int(endpoint.get("Port") or PORT)
 
 
-@dataclass(slots=True)
-class _Log:
-    """One answer of an agent over HTTP."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    _http: h11.Connection = field(default_factory=lambda: h11.Connection(h11.CLIENT))
-
-    async def ask(self, target: str, host: str) -> None:
-        """Raises ApiError if the agent refuses."""
-        request = self._http.send(h11.Request(method="GET", target=target, headers=[("Host", host)])) or b""
-        self.writer.write(request + (self._http.send(h11.EndOfMessage()) or b""))
-        event = await self._event()
-        if not isinstance(event, h11.Response):
-            raise EOFError("the agent closed the connection")
-        if event.status_code != 200:
-            said = b"".join([piece async for piece in self.body()]).decode(errors="replace")
-            raise _refusal(event.status_code, said)
-
-    async def body(self) -> AsyncIterator[bytes]:
-        """Every piece; then, or when nobody wants more, the connection is closed."""
-        try:
-            while isinstance(event := await self._event(), h11.Data):
-                yield bytes(event.data)
-        except (OSError, h11.ProtocolError):
-            pass  # the node went: the log ends here
-        finally:
-            self.close()
-
-    async def _event(self) -> Any:
-        while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._http.receive_data(await self.reader.read(_PIECE_BYTES))
-        return event
-
-    def close(self) -> None:
-        self.writer.close()
+async def _pieces(connection: Connection) -> AsyncIterator[bytes]:
+    """A log as it comes; then, or when nobody wants more, the connection is closed."""
+    try:
+        async for piece in connection.body():
+            yield piece
+    except (OSError, h11.ProtocolError):
+        pass  # the node went: the log ends here
+    finally:
+        connection.close()
 
 
 @dataclass(slots=True)

@@ -16,11 +16,12 @@ from random import Random
 
 from trenza.cluster.kinds.defaults import TOLERATION_S, with_defaults, with_pod_admission
 from trenza.cluster.kinds.managed import after_update
-from trenza.cluster.kinds.names import resource_version, timestamp
+from trenza.cluster.kinds.names import resource_version
 from trenza.cluster.kinds.resources import Object, Resource, find_resource
 from trenza.cluster.kinds.status import (
     ApiError,
     Causes,
+    GoText,
     already_exists,
     conflict,
     continue_expired,
@@ -34,7 +35,7 @@ from trenza.cluster.kinds.status import (
     uid_mismatch,
     version_too_large,
 )
-from trenza.cluster.kinds.strategies import for_creation, for_status_update, for_update, named
+from trenza.cluster.kinds.strategies import bound, finalized, for_creation, for_status_update, for_update, named
 from trenza.cluster.kinds.validation.objects import validate_new, validate_update
 from trenza.cluster.kinds.validation.services import Ranges
 from trenza.cluster.server.allocator import Allocator
@@ -50,7 +51,7 @@ _NAMES_TRIED = 8
 _EVENT_TTL_S = 3600
 _EVENT_LEASE_S = 300
 # Objects of these kinds are replaced only by who says which version was seen.
-_CONDITIONAL = frozenset(("coordination.k8s.io/leases", "/serviceaccounts", "/namespaces"))
+_CONDITIONAL = frozenset(("coordination.k8s.io/leases", "/serviceaccounts"))
 # … and these are made by a PUT where there is none.
 CREATED_BY_PUT = frozenset(("coordination.k8s.io/leases", "/endpoints", "/events"))
 
@@ -291,8 +292,7 @@ class Registry:
             case "status":
                 new = for_status_update(live, wanted)
             case "finalize":
-                finalizers = (wanted.get("spec") or {}).get("finalizers") or []
-                new = {**live, "spec": {**(live.get("spec") or {}), "finalizers": finalizers}}
+                new = finalized(live, wanted)
             case _:
                 new = for_update(resource, live, with_defaults(wanted))
                 if resource.group_plural == "/services":
@@ -376,26 +376,12 @@ class Registry:
 
     async def bind(self, resource: Resource, namespace: str, name: str, binding: Object, writer: Writer) -> Outcome:
         """The pod goes to a node. Raises 409 if it has one, or is on its way out."""
-        target = binding["target"]["name"]
         uid = (binding.get("metadata") or {}).get("uid")
 
         async def attempt(live: Object) -> Object:
             if uid and uid != live["metadata"]["uid"]:
                 raise uid_mismatch(resource, name, uid, live["metadata"]["uid"])
-            if "deletionTimestamp" in live["metadata"]:
-                raise conflict(resource, name, f"pod {name} is being deleted, cannot be assigned to a host")
-            assigned = (live.get("spec") or {}).get("nodeName")
-            if assigned:
-                raise conflict(resource, name, f'pod {name} is already assigned to node "{assigned}"')
-            said = (binding.get("metadata") or {}).get("annotations") or {}
-            metadata = dict(live["metadata"])
-            if said:
-                metadata["annotations"] = {**(metadata.get("annotations") or {}), **said}
-            status = dict(live.get("status") or {})
-            conditions = [one for one in status.get("conditions") or () if one.get("type") != "PodScheduled"]
-            since = {"lastProbeTime": None, "lastTransitionTime": timestamp(self.now_s())}
-            status["conditions"] = [*conditions, {"type": "PodScheduled", "status": "True", **since}]
-            return {**live, "metadata": metadata, "spec": {**live["spec"], "nodeName": target}, "status": status}
+            return bound(resource, live, binding, self.now_s())
 
         return await self._replace(resource, namespace, name, attempt, writer)
 
@@ -433,7 +419,7 @@ def _check_identity(resource: Resource, live: Object, wanted: Object) -> None:
     if version in ("", "0"):
         if resource.group_plural in _CONDITIONAL:
             causes = Causes()
-            causes.invalid("metadata.resourceVersion", 0, "must be specified for an update")
+            causes.invalid("metadata.resourceVersion", GoText("0x0"), "must be specified for an update")
             raise invalid(resource.qualified_kind, name, causes.found)
     elif version != live["metadata"]["resourceVersion"]:
         raise conflict(resource, name)

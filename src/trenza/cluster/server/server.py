@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random, SystemRandom
 
+from trenza.cluster.client import client_context
 from trenza.cluster.controllers.controlplane import Settings, control_plane
 from trenza.cluster.server import tls
 from trenza.cluster.server.control import ControlLoop
@@ -167,7 +168,7 @@ def _towards_nodes(directory: Path, authority: tls.Authority, now: datetime) -> 
     paths = directory / "kubelet-client.crt", directory / "kubelet-client.key"
     for path, content in zip(paths, (made.certificate, made.key), strict=True):
         tls.write_private(path, content)
-    return tls.client_context(paths, directory / "ca.crt")
+    return client_context(str(directory / "ca.crt"), *map(str, paths))
 
 
 def _admin() -> User:

@@ -204,11 +204,6 @@ def ping(number: int) -> bytes:
     return _control(Frame.PING, struct.pack(">I", number))
 
 
-def gone_away(last_stream: int) -> bytes:
-    """A GOAWAY without reproach."""
-    return _control(Frame.GOAWAY, struct.pack(">II", last_stream, 0))
-
-
 def _control(frame: Frame, body: bytes, flags: int = 0) -> bytes:
     return struct.pack(">HHI", _CONTROL | VERSION, frame, flags << 24 | len(body)) + body
 

@@ -7,6 +7,7 @@ answers are the store's own bytes.
 from __future__ import annotations
 
 import json
+import re
 from collections import OrderedDict
 from typing import Any
 
@@ -14,7 +15,7 @@ from trenza.cluster.kinds.names import resource_version
 from trenza.cluster.kinds.resources import Object
 from trenza.cluster.store.protocol import Stored
 
-_METADATA = b'"metadata":{'
+_HEAD = re.compile(rb'\{"kind":"[A-Za-z]*","apiVersion":"[A-Za-z0-9./-]*","metadata":\{(?=")')
 _REMEMBERED = 4096
 
 
@@ -37,8 +38,10 @@ def text_of(stored: Stored) -> bytes:
 
 def text_at(value: bytes, revision: int) -> bytes:
     """The JSON of a value as it was at another revision: what a deletion tells."""
-    begin = value.index(_METADATA) + len(_METADATA)
-    return b'%b"resourceVersion":"%d",%b' % (value[:begin], revision, value[begin:])
+    head = _HEAD.match(value)
+    if head is None:  # somebody else wrote it
+        return encoded(object_at(value, revision))
+    return b'%b"resourceVersion":"%d",%b' % (head[0], revision, value[head.end() :])
 
 
 def object_at(value: bytes, revision: int) -> Object:

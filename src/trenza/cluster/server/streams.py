@@ -139,14 +139,16 @@ async def _relay(nodes: NodeStreams, pod: Object, options: CommandOptions, chann
 
 
 async def _upward(channels: Channels, running: Running) -> None:
+    """Until the client goes. A command that has ended takes nothing any more, and how it ended is still to be read."""
     while (said := await channels.receive()) is not None:
-        match said:
-            case Typed(content):
-                await running.write(content)
-            case StdinEnded():
-                await running.close_stdin()
-            case Resized(columns, rows):
-                await running.resize(columns, rows)
+        with contextlib.suppress(OSError):
+            match said:
+                case Typed(content):
+                    await running.write(content)
+                case StdinEnded():
+                    await running.close_stdin()
+                case Resized(columns, rows):
+                    await running.resize(columns, rows)
 
 
 async def _downward(channels: Channels, running: Running, *, stderr: bool) -> Exited:

@@ -9,6 +9,7 @@ from trenza.cluster.kinds.status import method_not_allowed, no_such_path
 from trenza.cluster.server.http import Request
 from trenza.cluster.server.listing import flag
 
+_STREAMS = frozenset(("attach", "exec", "portforward"))
 VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -67,7 +68,7 @@ def _target(group: str, version: str, plural: str, namespace: str, name: str, be
 
 
 def verb_of(request: Request, target: Target) -> str:
-    """The verb as rules know it. Raises a 405."""
+    """The verb as rules know it; a GET that opens a stream into a pod is no reading. Raises a 405."""
     verb = VERBS.get(request.method)
     if verb is None:
         raise method_not_allowed()
@@ -86,4 +87,4 @@ def verb_of(request: Request, target: Target) -> str:
             raise method_not_allowed()
     if verb not in allowed:
         raise method_not_allowed()
-    return verb
+    return "create" if target.below in _STREAMS else verb

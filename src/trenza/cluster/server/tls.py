@@ -157,19 +157,8 @@ def server_context(credentials: tuple[Path, Path], authority: Path) -> ssl.SSLCo
     return context
 
 
-def client_context(credentials: tuple[Path, Path], authority: Path) -> ssl.SSLContext:
-    """TLS towards servers of the authority, showing a certificate. `credentials`: certificate and key files."""
-    context = ssl.create_default_context(cafile=str(authority))
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_cert_chain(*credentials)
-    return context
-
-
-def kubeconfig(
-    cluster: str, url: str, authority: bytes, *, user: str, credentials: Credentials | None = None, token: str = ""
-) -> str:
+def kubeconfig(cluster: str, url: str, authority: bytes, *, user: str, credentials: Credentials) -> str:
     """A kubeconfig file, whole: one cluster, one user, one context, with the certificates in it."""
-    who = {"token": token} if credentials is None else _embedded(credentials)
     return yaml.safe_dump(
         {
             "apiVersion": "v1",
@@ -177,7 +166,7 @@ def kubeconfig(
             "clusters": [
                 {"name": cluster, "cluster": {"server": url, "certificate-authority-data": _base64(authority)}}
             ],
-            "users": [{"name": user, "user": who}],
+            "users": [{"name": user, "user": _embedded(credentials)}],
             "contexts": [{"name": cluster, "context": {"cluster": cluster, "user": user}}],
             "current-context": cluster,
         },

@@ -100,9 +100,9 @@ class Tokens:
         """What a token of ours claims, None if it is not ours or not valid now."""
         message, _, signature = token.rpartition(".")
         try:
-            claims = json.loads(_bytes(message.partition(".")[2]))
             if not self.authority.has_signed(message.encode(), _bytes(signature)):
                 return None
+            claims = json.loads(_bytes(message.partition(".")[2]))
         except ValueError:
             return None
         return claims if claims["nbf"] <= now_s < claims["exp"] else None

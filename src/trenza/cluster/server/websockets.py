@@ -89,8 +89,12 @@ class WebSocket:
                     pass
 
     async def send(self, message: bytes) -> None:
-        """A binary message; returns when there is room for more."""
-        await self._raw.write(self._frames.send(BytesMessage(data=message)))
+        """A binary message; returns when there is room for more. Raises OSError for a client that said goodbye."""
+        try:
+            content = self._frames.send(BytesMessage(data=message))
+        except LocalProtocolError as error:
+            raise ConnectionResetError("the client has closed the connection") from error
+        await self._raw.write(content)
 
     async def close(self) -> None:
         """Say that it is over."""

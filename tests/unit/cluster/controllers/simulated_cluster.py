@@ -27,7 +27,6 @@ from trenza.cluster.controllers.objects import (
     namespace_of,
     spec_of,
     status_of,
-    time_text,
     uid_of,
     with_condition,
     with_metadata,
@@ -37,6 +36,7 @@ from trenza.cluster.controllers.objects import (
 from trenza.cluster.controllers.pods import is_finished, node_of
 from trenza.cluster.controllers.snapshot import EVENTS, NAMESPACES, NODES, PODS, Change, Snapshot
 from trenza.cluster.controllers.writes import Bind, Create, Delete, Propagation, Update, UpdateStatus, Write
+from trenza.cluster.kinds.names import timestamp
 
 START_S = 1_800_000_000.0
 RESOURCES = (
@@ -83,7 +83,7 @@ class Registry:
 
     def create(self, resource: str, thing: Object) -> Object:
         self.uids += 1
-        added: dict[str, Any] = {"uid": f"uid-{self.uids}", "creationTimestamp": time_text(self.now_s)}
+        added: dict[str, Any] = {"uid": f"uid-{self.uids}", "creationTimestamp": timestamp(self.now_s)}
         if "spec" in thing:
             added["generation"] = 1
         return self._put(resource, with_metadata(thing, **added))
@@ -127,7 +127,7 @@ class Registry:
             if is_deleting(known):
                 return known
             return self._put(
-                resource, with_metadata(known, deletionTimestamp=time_text(self.now_s), finalizers=finalizers or None)
+                resource, with_metadata(known, deletionTimestamp=timestamp(self.now_s), finalizers=finalizers or None)
             )
         self._remove(resource, known)
         return None
@@ -274,8 +274,8 @@ class Simulation:
 
 
 def ready_condition(now_s: float, status: str = "True") -> Object:
-    said = time_text(now_s)
-    return {"type": "Ready", "status": status, "lastHeartbeatTime": said, "lastTransitionTime": time_text(START_S)}
+    said = timestamp(now_s)
+    return {"type": "Ready", "status": status, "lastHeartbeatTime": said, "lastTransitionTime": timestamp(START_S)}
 
 
 def node(name: str, *, cpu: str = "8", memory: str = "16Gi", pods: str = "110", **labels: str) -> Object:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from simulated_cluster import START_S, Registry, cluster, node, pod
+from simulated_cluster import START_S, Registry, cluster, node, pod, workload
 
 from trenza.cluster.controllers.events import event_name, recorded
 from trenza.cluster.controllers.loop import Controller, Decided, Done, Loop, Lost, Outdated, Refused
 from trenza.cluster.controllers.objects import Object, with_metadata
-from trenza.cluster.controllers.snapshot import EVENTS, NODES, PODS, Change, Snapshot
-from trenza.cluster.controllers.writes import Create, Event, Step, Update, Wake
+from trenza.cluster.controllers.replicationcontroller import replication_controllers
+from trenza.cluster.controllers.scheduler import schedule
+from trenza.cluster.controllers.snapshot import EVENTS, NODES, PODS, REPLICATION_CONTROLLERS, Change, Snapshot
+from trenza.cluster.controllers.writes import Bind, Create, Event, Step, Update, Wake
 
 
 def ensures(name: str) -> Controller:
@@ -125,6 +127,22 @@ def test_a_controller_that_stumbles_over_an_object_does_not_stop_the_others() ->
     loop.observe([Change(NODES, ("", "odd"), None, 2)], 2)
     loop.decide(START_S)
     assert not loop.failures
+
+
+def test_an_odd_object_does_not_stop_what_is_decided_about_the_others() -> None:
+    registry = Registry()
+    registry.create(NODES, node("n1"))
+    odd = workload("ReplicationController", "a-odd", 1)
+    registry.create(REPLICATION_CONTROLLERS, {**odd, "spec": {**odd["spec"], "replicas": "many"}})
+    registry.create(REPLICATION_CONTROLLERS, workload("ReplicationController", "good", 1))
+    affinity = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{}]}}
+    registry.create(PODS, {**pod("a-odd"), "spec": {**pod("a-odd")["spec"], "affinity": affinity}})
+    registry.create(PODS, pod("b"))
+    loop = Loop((Controller("rc", replication_controllers), Controller("scheduler", schedule)), registry.snapshot())
+    writes = [decided.write for decided in loop.decide(START_S)]
+    assert loop.failures.keys() == {"rc", "scheduler"}
+    assert [one.key[1][:5] for one in writes if isinstance(one, Create)] == ["good-"]
+    assert [one.key[1] for one in writes if isinstance(one, Bind)] == ["b"]
 
 
 def test_events_count_their_repetitions() -> None:

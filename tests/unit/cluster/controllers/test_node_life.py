@@ -20,13 +20,13 @@ from trenza.cluster.controllers.objects import (
     metadata_of,
     spec_of,
     status_of,
-    time_text,
     with_spec,
     with_status,
 )
 from trenza.cluster.controllers.pods import is_active, is_ready, node_of
 from trenza.cluster.controllers.snapshot import ENDPOINTS, LEASES, NODES, PODS, REPLICATION_CONTROLLERS, SERVICES
 from trenza.cluster.kinds.defaults import with_pod_admission
+from trenza.cluster.kinds.names import timestamp
 
 SHORT = Settings(node_times=NodeTimes(grace_s=4.0))
 TOLERATIONS = spec_of(with_pod_admission(pod("p"), toleration_s=3))["tolerations"]
@@ -113,7 +113,7 @@ def test_a_renewed_lease_is_a_sign_of_life() -> None:
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
         "metadata": {"name": "n1", "namespace": "kube-node-lease"},
-        "spec": {"renewTime": time_text(START_S + 100).replace("Z", ".250000Z")},
+        "spec": {"renewTime": timestamp(START_S + 100).replace("Z", ".250000Z")},
     }
     run.registry.create(LEASES, lease)
     run.run(for_s=104)
@@ -138,7 +138,7 @@ def test_a_cordoned_node_is_tainted_and_others_taints_are_kept() -> None:
     found = wanted_taints(thing, START_S, evicting=True)
     assert found == [
         mine,
-        {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule", "timeAdded": time_text(START_S)},
+        {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule", "timeAdded": timestamp(START_S)},
     ]
     assert wanted_taints(with_spec(thing, taints=found, unschedulable=False), START_S, evicting=True) == [mine]
 
@@ -153,7 +153,7 @@ def test_pressure_taints() -> None:
 
 
 def test_how_long_a_pod_stays_beside_a_taint() -> None:
-    taint = {"key": "k", "effect": "NoExecute", "timeAdded": time_text(START_S)}
+    taint = {"key": "k", "effect": "NoExecute", "timeAdded": timestamp(START_S)}
     now_s = START_S + 1
     assert tolerated_until_s(pod("p"), [taint], now_s) == now_s
     assert tolerated_until_s(pod("p", tolerations=[{"key": "k", "operator": "Exists"}]), [taint], now_s) is None

@@ -198,3 +198,20 @@ def test_a_record_reads_back_as_it_was_written(tmp_path: Any) -> None:
     assert list(records.load()) == [Record(POD, seen, frozenset({"a"}))]
     records.forget("u-1")
     assert not list(records.load())
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ({"resource": "limits.cpu"}, "2"),
+        ({"resource": "limits.cpu", "divisor": "1m"}, "1500"),
+        ({"resource": "limits.cpu", "divisor": "0"}, "2"),
+        ({"resource": "requests.memory"}, "67108864"),
+        ({"resource": "requests.memory", "divisor": "1Mi"}, "64"),
+        ({"resource": "requests.memory", "divisor": "1Gi"}, "1"),
+    ],
+)
+def test_resources_are_whole_numbers_of_their_divisor(field: dict[str, str], expected: str) -> None:
+    resources = {"limits": {"cpu": "1500m"}, "requests": {"memory": "64Mi"}}
+    env = [{"name": "R", "valueFrom": {"resourceFieldRef": field}}]
+    assert command({"command": ["x"], "env": env, "resources": resources}).environment["R"] == expected

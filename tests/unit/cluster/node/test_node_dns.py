@@ -12,7 +12,7 @@ import dns.reversename
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trenza.cluster.node.dns import answer, failure, resolv_conf, zone
+from trenza.cluster.node.dns import ResolvConf, answer, failure, resolv_conf, zone
 
 
 def service(name: str, **spec: Any) -> dict[str, Any]:
@@ -95,16 +95,51 @@ def test_an_answer_too_large_for_a_datagram_is_cut() -> None:
     assert len(whole.answer[0]) == 400
 
 
+def test_who_does_not_say_how_much_it_takes_gets_512_bytes() -> None:
+    some = {**SLICE, "endpoints": [{"addresses": [f"172.16.1.{n + 1}"]} for n in range(40)]}
+    known = zone([service("db", clusterIP="None", ports=[])], [some])
+    plain = dns.message.make_query("db.default.svc.cluster.local", "A")
+    wire = answer(plain.to_wire(), known) or b""
+    assert len(wire) <= 512
+    assert dns.message.from_wire(wire).flags & dns.flags.TC
+    for payload, count in ((4096, 40), (100, 0)):
+        asked = dns.message.make_query("db.default.svc.cluster.local", "A", use_edns=0, payload=payload)
+        found = dns.message.from_wire(answer(asked.to_wire(), known) or b"")
+        assert sum(len(rrset) for rrset in found.answer) == count
+
+
 @given(st.binary(max_size=80))
 def test_any_bytes_are_answered_or_ignored(junk: bytes) -> None:
     assert answer(junk, KNOWN) is not None or len(junk) >= 12
     failure(junk)
 
 
-def test_a_pods_resolver() -> None:
-    text = resolv_conf("default", IPv4Address("10.254.0.10"))
-    assert text.splitlines() == [
-        "search default.svc.cluster.local svc.cluster.local cluster.local",
-        "nameserver 10.254.0.10",
-        "options ndots:5",
-    ]
+def pod(**spec: Any) -> dict[str, Any]:
+    return {"metadata": {"namespace": "default", "name": "p"}, "spec": spec}
+
+
+HOST = ResolvConf.read("# by hand\nnameserver 10.9.0.254\nsearch dept.example\noptions timeout:1\n")
+SERVER = IPv4Address("10.254.0.10")
+CLUSTER = "search default.svc.cluster.local svc.cluster.local cluster.local dept.example"
+
+
+def test_a_pods_resolver_is_the_clusters_or_its_hosts() -> None:
+    mine = f"{CLUSTER}\nnameserver 10.254.0.10\noptions ndots:5\n"
+    hosts = "search dept.example\nnameserver 10.9.0.254\noptions timeout:1\n"
+    assert str(resolv_conf(pod(), SERVER, HOST)) == mine
+    assert str(resolv_conf(pod(hostNetwork=True), SERVER, HOST)) == hosts
+    assert str(resolv_conf(pod(hostNetwork=True, dnsPolicy="ClusterFirstWithHostNet"), SERVER, HOST)) == mine
+    assert str(resolv_conf(pod(dnsPolicy="Default"), SERVER, HOST)) == hosts
+
+
+def test_what_a_pod_says_of_its_resolver_is_added_whatever_its_policy() -> None:
+    said = {
+        "nameservers": ["10.9.0.53", "10.254.0.10"],
+        "searches": ["more.example"],
+        "options": [{"name": "ndots", "value": "2"}, {"name": "edns0"}],
+    }
+    assert str(resolv_conf(pod(dnsConfig=said), SERVER, HOST)) == (
+        f"{CLUSTER} more.example\nnameserver 10.254.0.10\nnameserver 10.9.0.53\noptions ndots:2 edns0\n"
+    )
+    alone = str(resolv_conf(pod(dnsConfig=said, dnsPolicy="None"), SERVER, HOST))
+    assert alone == "search more.example\nnameserver 10.9.0.53\nnameserver 10.254.0.10\noptions ndots:2 edns0\n"

@@ -54,6 +54,30 @@ def test_a_peer_on_the_lan_is_one_route() -> None:
     assert config.pod_mtu_bytes(1500) == 1500 and CONFIG.pod_mtu_bytes(1500) == 1450
 
 
+@pytest.mark.parametrize("subnet", ["10.9.0.0/24", "0.0.0.0/0", "172.16.27.128/25", "172.16.0.0/16"])
+def test_a_lease_that_would_take_other_packets_is_no_peer(subnet: str) -> None:
+    taker = Lease(IPv4Network(subnet), IPv4Address("10.9.0.3"), mac=Mac("02:00:00:00:00:03"))
+    assert len(wanted_overlay(NODE, CONFIG, LARRAIN, [taker], nic=ETH0, mtu_bytes=1450)) == 2
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"PublicIP": "10.9.0.3", "BackendData": {"VtepMAC": "nonsense"}},
+        {"PublicIP": "10.9.0.3", "BackendData": {"VtepMAC": ["02:00:00:00:00:03"]}},
+        {"PublicIP": "10.9.0.3", "BackendData": {"VNI": []}},
+        {"PublicIP": "10.9.0.3", "BackendData": 1},
+        {"PublicIP": "10.9.0.3", "BackendData": {"VNI": "y"}},
+        {"PublicIP": "x"},
+        {"PublicIP": None},
+        {},
+    ],
+)
+def test_what_is_no_lease_is_passed_over(value: dict[str, object]) -> None:
+    assert read_lease("172.16.24.0-24", value) is None
+    assert read_lease("nonsense", {"PublicIP": "10.9.0.3"}) is None
+
+
 def test_a_lease_of_another_backend_is_no_peer() -> None:
     other = Lease(CONCEPCION.subnet, CONCEPCION.public_ip, HOST_GW)
     assert len(wanted_overlay(NODE, CONFIG, LARRAIN, [other], nic=ETH0, mtu_bytes=1450)) == 2
@@ -71,12 +95,6 @@ def test_a_lease_is_what_flannel_writes() -> None:
     assert subnet_env(CONFIG, LARRAIN, mtu_bytes=1450).splitlines() == [
         "FLANNEL_NETWORK=172.16.0.0/16", "FLANNEL_SUBNET=172.16.27.1/24", "FLANNEL_MTU=1450", "FLANNEL_IPMASQ=false",
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize("value", [{}, {"PublicIP": "x"}, {"PublicIP": "10.9.0.3", "BackendData": {"VNI": "y"}}])
-def test_what_is_no_lease_is_passed_over(value: dict[str, object]) -> None:
-    assert read_lease("172.16.1.0-24", value) is None
-    assert read_lease("nonsense", {"PublicIP": "10.9.0.3"}) is None
 
 
 @given(st.sets(st.integers(0, 255), max_size=254), st.text(max_size=9))

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trenza.cluster.kinds.defaults import quality_of_service
 from trenza.cluster.node import pods, probing
 from trenza.cluster.node.environment import Image
-from trenza.cluster.node.pod_status import quality_of_service, status_of
+from trenza.cluster.node.pod_status import status_of
 from trenza.cluster.node.pods import Forget, Kill, MakeSandbox, RemoveSandbox, Run, Seen, Settings, Start, Terminate
 from trenza.cluster.node.times import time_of
 
@@ -248,6 +249,17 @@ def test_a_probe_that_gives_up_restarts() -> None:
     play.go(1)
     assert Terminate("c0") in play.done and play.state()["restartCount"] == 1
     assert any(one.message == "Container c0 failed liveness probe, will be restarted" for one in play.events)
+
+
+@pytest.mark.parametrize(("given", "until_s"), [(None, 30), (2, 2)])
+def test_a_probe_may_give_its_own_time_to_end(given: int | None, until_s: int) -> None:
+    probe = {"periodSeconds": 1, "failureThreshold": 1, **({"terminationGracePeriodSeconds": given} if given else {})}
+    failed = probing.found({"livenessProbe": probe}, probing.NEW, "liveness", False, "", 1001.0)
+    run = Run(0, 1000.0, health=failed, stopping_since_s=1002.0)
+    seen = Seen(sandbox_s=1000.0, address="172.16.27.2", runs={"c0": run}, accepted_s=1000.0)
+    asked = pod({"livenessProbe": probe})
+    assert pods.step(asked, seen, SETTINGS, 1002.0 + until_s - 0.1).wakes_at_s == 1002.0 + until_s
+    assert pods.step(asked, seen, SETTINGS, 1002.0 + until_s).actions == (Kill("c0"),)
 
 
 def test_liveness_waits_for_startup() -> None:

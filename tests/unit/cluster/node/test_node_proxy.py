@@ -6,9 +6,11 @@ import json
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trenza.cluster.node.dns import zone
 from trenza.cluster.node.proxy import (
     Endpoint,
     Network,
@@ -243,3 +245,25 @@ def test_a_service_in_words_in_both_languages() -> None:
     assert "  the same on port 30080 of this host (10.9.0.2), and the source becomes this host's" in english
     spanish = service_words(NETWORK, service_ports(service(), [], "larrain"), language="es")
     assert spanish[1] == "  nadie lo atiende; un paquete se rechaza en el acto (ICMP puerto inalcanzable)"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"clusterIP": "10.254.0.9", "ports": None},
+        {"clusterIP": "10.254.0.9", "ports": [{"port": 99_999, "protocol": "TCP"}]},
+        {"clusterIP": "10.254.0.9", "ports": [{"port": "http"}]},
+        {"clusterIP": "10.254.0.9", "ports": [{"port": 80, "protocol": "ICMP"}]},
+        {"clusterIP": "10.254.0.9", "ports": [{"port": 80, "nodePort": -1}]},
+        {"clusterIP": "10.254.0.9", "ports": [{"port": 80, "name": "a b; drop"}]},
+        {"clusterIP": "10.254.0.9", "ports": [{}]},
+        {"clusterIP": "10.254.0.9", "ports": [{"port": 80}], "sessionAffinity": "ClientIP", "sessionAffinityConfig": 1},
+        None,
+    ],
+)
+def test_what_is_written_by_hand_and_is_no_service_has_no_rules_and_no_names(spec: Any) -> None:
+    service = {"metadata": {"namespace": "default", "name": "odd"}, "spec": spec}
+    assert service_ports(service, [], "larrain") == ()
+    good = {"metadata": {"namespace": "default", "name": "good"}, "spec": {"clusterIP": "10.254.0.5", "ports": []}}
+    known = zone([service, good], [{"metadata": {"namespace": "default"}}])
+    assert known.records["good.default.svc.cluster.local"] == {"A": ["10.254.0.5"]}

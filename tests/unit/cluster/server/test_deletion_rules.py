@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from trenza.cluster.kinds.names import timestamp
 from trenza.cluster.kinds.resources import Object, Resource, find_resource
 from trenza.cluster.kinds.status import ApiError
 from trenza.cluster.server.deletion import DeleteOptions, Gone, Marked, delete_options, deleted, may_go
@@ -104,3 +105,12 @@ def test_options_that_mean_nothing_are_refused(body: Object) -> None:
 def test_orphan_dependents_is_the_old_word_for_a_policy() -> None:
     assert delete_options({"orphanDependents": True}).policy == "Orphan"
     assert delete_options({"orphanDependents": False}).policy == "Background"
+
+
+def test_a_shorter_grace_period_counts_from_when_the_deletion_was_asked_for() -> None:
+    pods = kind("pods")
+    first = marked(pods, thing(spec={"nodeName": "n"}), DeleteOptions(30))
+    second = deleted(pods, first, DeleteOptions(20), NOW_S + 10)
+    assert isinstance(second, Marked)
+    assert second.object["metadata"]["deletionTimestamp"] == timestamp(NOW_S + 20)
+    assert second.object["metadata"]["deletionGracePeriodSeconds"] == 20

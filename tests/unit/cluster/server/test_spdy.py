@@ -33,7 +33,7 @@ def test_what_one_end_opens_the_other_sees_whatever_the_pieces(every: list[dict[
 def test_the_other_frames() -> None:
     client, server = SpdyConnection(), SpdyConnection()
     assert list(client.receive(server.replied(1, {"A": "b"}))) == [Replied(1, {"a": "b"})]
-    said = spdy.reset(3, 5) + spdy.ping(7) + spdy.gone_away(3)
+    said = spdy.reset(3, 5) + spdy.ping(7) + struct.pack(">HHIII", 0x8003, 7, 8, 3, 0)
     settings = struct.pack(">HHII", 0x8003, 4, 4, 0)
     assert list(client.receive(said + settings)) == [Reset(3, 5), Pinged(7), GoneAway()]
 

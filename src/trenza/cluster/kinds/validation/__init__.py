@@ -3,6 +3,7 @@
     objects     `validate_new` and `validate_update`: raise the 422 with every cause, or return
     metadata    names, labels, annotations, owners, finalizers
     pods        pod specs, in pods and in templates
+    placement   where a pod may run
     services    services, endpoints, slices
     workloads   what makes pods
     configs     the rest: maps, secrets, namespaces, leases, bindings, reviews

@@ -67,6 +67,31 @@ def check_labels(labels: Mapping[str, str] | None, path: str, causes: Causes) ->
             causes.invalid(path, value, problem)
 
 
+def check_label_selector(selector: Object, path: str, causes: Causes) -> None:
+    """The labels and requirements of a LabelSelector."""
+    check_labels(selector.get("matchLabels"), f"{path}.matchLabels", causes)
+    for index, expression in enumerate(selector.get("matchExpressions") or ()):
+        check_expression(expression, f"{path}.matchExpressions[{index}]", causes)
+
+
+def check_expression(expression: Object, path: str, causes: Causes) -> None:
+    """One requirement of a label selector."""
+    operator, values = expression.get("operator", ""), expression.get("values") or []
+    for problem in label_key_problems(expression.get("key", "")):
+        causes.invalid(f"{path}.key", expression.get("key", ""), problem)
+    if operator in ("In", "NotIn"):
+        if not values:
+            causes.required(f"{path}.values", "must be specified when `operator` is 'In' or 'NotIn'")
+    elif operator in ("Exists", "DoesNotExist"):
+        if values:
+            causes.forbidden(f"{path}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+    else:
+        causes.invalid(f"{path}.operator", operator, "not a valid selector operator")
+    for index, value in enumerate(values):
+        for problem in label_value_problems(value):
+            causes.invalid(f"{path}.values[{index}]", value, problem)
+
+
 def check_annotations(annotations: Mapping[str, str] | None, path: str, causes: Causes) -> None:
     """Keys of annotations, and how much they hold together."""
     said = annotations or {}

@@ -20,6 +20,7 @@ from trenza.cluster.kinds.rules import (
 )
 from trenza.cluster.kinds.status import Causes
 from trenza.cluster.kinds.validation.metadata import check_labels
+from trenza.cluster.kinds.validation.placement import check_placement
 
 NOT_NEGATIVE = "must be greater than or equal to 0"
 PROTOCOLS = ("SCTP", "TCP", "UDP")
@@ -60,6 +61,7 @@ def check_pod_spec(spec: Object, path: str, causes: Causes) -> None:
     check_labels(spec.get("nodeSelector"), f"{path}.nodeSelector", causes)
     _check_names(spec, path, causes)
     _check_tolerations(spec.get("tolerations") or (), f"{path}.tolerations", causes)
+    check_placement(spec, path, causes)
     for index, alias in enumerate(spec.get("hostAliases") or ()):
         for problem in ip_problems(alias.get("ip", "")):
             causes.invalid(f"{path}.hostAliases[{index}].ip", alias.get("ip", ""), problem)
@@ -335,15 +337,39 @@ def _check_volume_source(volume: Object, path: str, causes: Causes) -> None:
         causes.required(f"{path}.secret.secretName")
     if "hostPath" in volume and not volume["hostPath"].get("path"):
         causes.required(f"{path}.hostPath.path")
-    for source in ("configMap", "secret"):
-        for index, item in enumerate((volume.get(source) or {}).get("items") or ()):
-            if not item.get("key"):
-                causes.required(f"{path}.{source}.items[{index}].key")
-            if not item.get("path"):
-                causes.required(f"{path}.{source}.items[{index}].path")
+    for source in ("configMap", "secret", "downwardAPI"):
+        if source in volume:
+            _check_items(source, volume[source], f"{path}.{source}", causes)
+    for index, source in enumerate((volume.get("projected") or {}).get("sources") or ()):
+        for kind, content in source.items():
+            place = f"{path}.projected.sources[{index}].{kind}"
+            if kind == "serviceAccountToken":
+                _check_file_path(content.get("path", ""), f"{place}.path", causes)
+            elif isinstance(content, dict):
+                _check_items(kind, content, place, causes)
     limit = (volume.get("emptyDir") or {}).get("sizeLimit")
     if limit is not None and amount_of(limit) < Fraction(0):
         causes.forbidden(f"{path}.emptyDir.sizeLimit", "SizeLimit field must be a valid resource quantity")
+
+
+def _check_items(kind: str, source: Object, path: str, causes: Causes) -> None:
+    for index, item in enumerate(source.get("items") or ()):
+        place = f"{path}.items[{index}]"
+        if kind != "downwardAPI" and not item.get("key"):
+            causes.required(f"{place}.key")
+        _check_file_path(item.get("path", ""), f"{place}.path", causes)
+
+
+def _check_file_path(text: str, path: str, causes: Causes) -> None:
+    """Where a volume shows a file: below the volume."""
+    if not text:
+        causes.required(path)
+    elif text.startswith("/"):
+        causes.invalid(path, text, "must be a relative path")
+    elif ".." in text.split("/"):
+        causes.invalid(path, text, "must not contain '..'")
+    elif text.startswith(".."):
+        causes.invalid(path, text, "must not start with '..'")
 
 
 def _check_tolerations(tolerations: Iterable[Object], path: str, causes: Causes) -> None:

@@ -7,15 +7,13 @@ import re
 from typing import Any
 
 from trenza.cluster.kinds.resources import Object
-from trenza.cluster.kinds.rules import label_key_problems, label_value_problems
 from trenza.cluster.kinds.selectors import LabelSelector, selector_of, selector_of_labels
 from trenza.cluster.kinds.status import Causes, GoText, go_text
-from trenza.cluster.kinds.validation.metadata import check_annotations, check_labels
+from trenza.cluster.kinds.validation.metadata import check_annotations, check_label_selector, check_labels
 from trenza.cluster.kinds.validation.pods import check_not_negative, check_pod_spec
 
 _PERCENT = re.compile(r"[0-9]+%\Z", re.ASCII)
 _MISMATCH = "`selector` does not match template `labels`"
-_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 _COMPLETION_MODES = ("NonIndexed", "Indexed")
 
 
@@ -111,9 +109,7 @@ def check_selector(spec: Object, kind: str, causes: Causes) -> LabelSelector | N
         causes.required("spec.selector")
         return None
     before = len(causes.found)
-    check_labels(selector.get("matchLabels"), "spec.selector.matchLabels", causes)
-    for index, expression in enumerate(selector.get("matchExpressions") or ()):
-        _check_expression(expression, f"spec.selector.matchExpressions[{index}]", causes)
+    check_label_selector(selector, "spec.selector", causes)
     if len(causes.found) > before:
         return None
     compiled = selector_of(selector)
@@ -121,23 +117,6 @@ def check_selector(spec: Object, kind: str, causes: Causes) -> LabelSelector | N
         causes.invalid("spec.selector", GoText(selector_text(selector)), f"empty selector is invalid for {kind}")
         return None
     return compiled
-
-
-def _check_expression(expression: Object, path: str, causes: Causes) -> None:
-    operator, values = expression.get("operator", ""), expression.get("values") or []
-    for problem in label_key_problems(expression.get("key", "")):
-        causes.invalid(f"{path}.key", expression.get("key", ""), problem)
-    if operator in ("In", "NotIn"):
-        if not values:
-            causes.required(f"{path}.values", "must be specified when `operator` is 'In' or 'NotIn'")
-    elif operator in ("Exists", "DoesNotExist"):
-        if values:
-            causes.forbidden(f"{path}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
-    else:
-        causes.invalid(f"{path}.operator", operator, "not a valid selector operator")
-    for index, value in enumerate(values):
-        for problem in label_value_problems(value):
-            causes.invalid(f"{path}.values[{index}]", value, problem)
 
 
 def _check_template(spec: Object, selector: LabelSelector | None, causes: Causes) -> None:
