@@ -223,6 +223,8 @@ async def test_initial_events_end_with_a_bookmark(ask: Client) -> None:
     events = await ask.lines(MAPS, resourceVersionMatch="NotOlderThan", **query)
     assert [event["type"] for event in events] == ["ADDED", "ADDED", "BOOKMARK"]
     assert events[-1]["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+    none = await ask.lines(MAPS, resourceVersionMatch="NotOlderThan", fieldSelector="metadata.name=absent", **query)
+    assert [event["type"] for event in none] == ["BOOKMARK"]  # where there is nothing it is waited for all the same
     assert (await ask("GET", MAPS, **query)).status == 422
 
 
