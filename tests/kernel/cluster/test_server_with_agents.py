@@ -39,6 +39,17 @@ apiVersion: v1
 metadata: {name: web}
 spec: {clusterIP: 10.254.0.80, selector: {app: web}, ports: [{port: 8080, targetPort: 80}]}
 """
+ASKING = """
+kind: Pod
+apiVersion: v1
+metadata: {name: asks}
+spec: {serviceAccountName: robot, containers: [{name: c, image: host, command: [sleep, inf]}]}
+---
+kind: Pod
+apiVersion: v1
+metadata: {name: silent}
+spec: {automountServiceAccountToken: false, containers: [{name: c, image: host, command: [sleep, inf]}]}
+"""
 GRACE_S = 3.0
 HOSTS = {"larrain": "10.9.0.2", "concepcion": "10.9.0.3"}
 
@@ -111,3 +122,31 @@ def test_a_cluster_works_and_survives_the_loss_of_a_host(bare: Cluster, kubectl:
     until(ready, "four pods are ready again")
     kubectl("delete", "rc,svc", "--all", "--timeout=20s")
     until(lambda: not found("pods")["items"], "the pods are gone")
+
+
+def test_a_pod_asks_the_api_with_its_own_token(bare: Cluster, kubectl: Callable[..., str]) -> None:
+    until(lambda: kubectl("get", "nodes", "-o", "name").count("node/") == 2, "two nodes")
+    kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=15s")
+    kubectl("create", "serviceaccount", "robot")
+    kubectl("apply", "-f", "-", given=ASKING)
+    kubectl("wait", "--for=condition=Ready", "pod/asks", "pod/silent", "--timeout=15s")
+    mount = "/var/run/secrets/kubernetes.io/serviceaccount"
+    assert kubectl("exec", "asks", "--", "ls", mount).split() == ["ca.crt", "namespace", "token"]
+    assert kubectl("exec", "asks", "--", "cat", f"{mount}/namespace") == "default"
+    assert "No such file" in kubectl("exec", "silent", "--", "sh", "-c", f"ls {mount} 2>&1", check=False)
+
+    def ask(server: str, path: str, *options: str) -> Any:
+        token = f'-H "Authorization: Bearer $(cat {mount}/token)"'
+        command = f"curl -s --max-time 5 --cacert {mount}/ca.crt {token} {' '.join(options)} https://{server}{path}"
+        return json.loads(kubectl("exec", "asks", "--", "sh", "-c", command))
+
+    by_address = "$KUBERNETES_SERVICE_HOST:$KUBERNETES_SERVICE_PORT"
+    for server in (by_address, "kubernetes.default.svc", "kubernetes"):
+        assert ask(server, "/version")["minor"] == "32"
+    review = ("-H", "Content-Type:application/json", "-d", "{}")
+    me = ask("kubernetes", "/apis/authentication.k8s.io/v1/selfsubjectreviews", *review)
+    assert me["status"]["userInfo"]["username"] == "system:serviceaccount:default:robot"
+    refused = ask("kubernetes", "/api/v1/namespaces/default/pods")
+    assert 'User "system:serviceaccount:default:robot" cannot list resource "pods"' in refused["message"]
+    kubectl("delete", "serviceaccount", "robot")
+    assert ask("kubernetes", "/version", "-o", "/dev/null", "-w", "%{http_code}") == 401

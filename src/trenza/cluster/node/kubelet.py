@@ -2,6 +2,8 @@
 
 Each pod has a worker, which sleeps until something is seen or the time has come. What it tells the server travels
 beside: while that cannot be reached, containers are probed and restarted all the same.
+
+It is long because a worker is one thing: whatever touches a pod's containers goes through it, in one order.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from trenza.cluster.api import PODS, Api, ApiError, Object
-from trenza.cluster.node import pods, probing, volumes
+from trenza.cluster.node import pods, probing, termination, volumes
+from trenza.cluster.node.account_tokens import AccountTokens
 from trenza.cluster.node.containers import (
     Containers,
     has_ended,
@@ -29,15 +32,18 @@ from trenza.cluster.node.environment import (
     Command,
     ConfigError,
     Image,
+    Surroundings,
     command_of,
     find_image,
 )
 from trenza.cluster.node.events import Events
 from trenza.cluster.node.log_times import LogTimes
 from trenza.cluster.node.pod_status import status_of
+from trenza.cluster.node.pod_volumes import PodVolumes
 from trenza.cluster.node.pods import Event, Refusal, Run, Seen
 from trenza.cluster.node.probes import probe
 from trenza.cluster.node.record import Record, Records
+from trenza.cluster.node.sources import Sources
 from trenza.cluster.node.surroundings import surroundings
 from trenza.cluster.node.terminals import Terminal
 from trenza.cluster.node.times import time_of
@@ -95,6 +101,7 @@ class Kubelet:
         self.records = records
         self.events = events
         self.services = services
+        self.sources = Sources(api, self._source_changed)
         self.log_times = LogTimes()
         self.workers: dict[str, PodWorker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -136,6 +143,11 @@ class Kubelet:
         if worker is not None:
             worker.lose()
 
+    def _source_changed(self, uid: str) -> None:
+        worker = self.workers.get(uid)
+        if worker is not None:
+            worker.pod_volumes.doubt()
+
     def keep_only(self, uids: frozenset[str]) -> None:
         """Of the pods of an agent before, those that the server does not have are ended."""
         for uid in [uid for uid in self.workers if uid not in uids]:
@@ -175,6 +187,12 @@ class PodWorker:
     _log_watches: dict[str, int] = field(default_factory=dict)
     _signals: set[tuple[str, int, signal.Signals]] = field(default_factory=set)
     _lost: bool = False
+    pod_volumes: PodVolumes = field(init=False)
+    _upkeep: asyncio.Task[None] | None = None
+    """Of the volumes, as long as the pod has its network."""
+
+    def __post_init__(self) -> None:
+        self.pod_volumes = PodVolumes(self.kubelet.containers, AccountTokens(self.kubelet.api))
 
     @property
     def uid(self) -> str:
@@ -217,6 +235,8 @@ class PodWorker:
     def update(self, pod: Object) -> None:
         if self._wanted is not None and _readiness(pod.get("status") or {}) != _readiness(self._wanted):
             self._contradicted = True  # while the host was silent others spoke for it
+        if any(pod["metadata"].get(key) != self.pod["metadata"].get(key) for key in ("labels", "annotations")):
+            self.pod_volumes.doubt()
         self.pod = pod
         self.wake.set()
 
@@ -234,6 +254,9 @@ class PodWorker:
             self.kubelet.network.keep(self.uid, self.seen.address)
         if self.pause not in alive:
             self.seen = replace(self.seen, sandbox_s=None, address="")
+        else:
+            self.pod_volumes.doubt()
+            self._keep_volumes()
         for name, run in self.seen.runs.items():
             if not run.is_running:
                 continue
@@ -339,6 +362,7 @@ class PodWorker:
         for task in self._probers.values():
             task.cancel()
         self._probers.clear()
+        self._leave_volumes()
         if self.seen.address and not self._host_network:
             self.kubelet.network.disconnect(self.uid, self.seen.address)
         self.kubelet.containers.remove([self.pause])
@@ -400,22 +424,36 @@ class PodWorker:
 
     async def _prepare(self, container: Object, image: Image) -> tuple[Command, tuple[volumes.Mount, ...]]:
         """What to execute and what to show, its files written. Raises ConfigError, ApiError, OSError."""
-        host = self.kubelet.host
-        around = await surroundings(
-            self.kubelet.api, self.pod, self.kubelet.services(), host_ip=host.settings.host_ip,
-            pod_ip=self.seen.address, node_name=host.name,
-        )  # fmt: skip
+        around = await self._surroundings()
         try:
-            made = volumes.volumes(self.pod, around)
+            made = self.pod_volumes.make(self.pod, around)
         except ConfigError as error:
             self._say(
                 (Event("Warning", "FailedMount", f"MountVolume.SetUp failed: {error.message}", key=error.message),)
             )
             raise
+        self._keep_volumes()
         command = command_of(self.pod, container, image, around)
-        for volume in made:
-            self.kubelet.containers.make_volume(volume)
-        return command, volumes.mounts(self.pod, container, made)
+        last_words = termination.make_log(self.kubelet.containers, self.pod, container)
+        return command, (*volumes.mounts(self.pod, container, made), last_words)
+
+    async def _surroundings(self) -> Surroundings:
+        host = self.kubelet.host
+        return await surroundings(
+            self.kubelet.sources, self.pod_volumes.tokens, self.pod, self.kubelet.services(),
+            host_ip=host.settings.host_ip, pod_ip=self.seen.address, node_name=host.name,
+        )  # fmt: skip
+
+    def _keep_volumes(self) -> None:
+        if self._upkeep is None:
+            retry_s = self.kubelet.host.settings.retry_s
+            self._upkeep = self.kubelet.spawn(self.pod_volumes.keep(lambda: self.pod, self._surroundings, retry_s))
+
+    def _leave_volumes(self) -> None:
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+            self._upkeep = None
+        self.kubelet.sources.release(self.uid)
 
     def _refuse(self, name: str, reason: str, message: str) -> None:
         refusals = {**self.seen.refusals, name: Refusal(reason, message, time.time())}
@@ -462,7 +500,10 @@ class PodWorker:
         if terminal is not None:
             terminal.close()
         run = self.seen.runs[name]
-        ended = replace(run, finished_s=time.time(), exit_code=code)
+        container = self.container(name) or {"name": name}
+        output = self.log_of(name, run.attempt)
+        message = termination.message_of(self.kubelet.containers, self.pod, container, output, code)
+        ended = replace(run, finished_s=time.time(), exit_code=code, message=message)
         try:
             self.kubelet.containers.remove([self._node(name, run.attempt)])
             self._set_run(name, ended)
@@ -589,6 +630,7 @@ class PodWorker:
                 if error.status in (404, 409):
                     break
                 await asyncio.sleep(self.kubelet.host.settings.retry_s)
+        self._leave_volumes()
         self.kubelet.containers.remove_tree(volumes.pod_directory(self.pod))
         self.kubelet.containers.remove_tree(os.path.dirname(os.path.dirname(self.log_of("x", 0))))
         self.kubelet.records.forget(self.uid)
