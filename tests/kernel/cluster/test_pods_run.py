@@ -150,6 +150,29 @@ def test_a_port_of_the_host_leads_to_its_pod(cluster: Cluster) -> None:
     until(lambda: "host-port" not in cluster.run("larrain", "nft list table ip kube-proxy"), "its rules are gone")
 
 
+def test_a_container_that_takes_more_memory_than_it_may_is_ended(cluster: Cluster) -> None:
+    limited = {"resources": {"limits": {"memory": "48Mi"}}}
+    takes = "import time; a = bytearray(64 << 20); time.sleep(1000)"
+    cluster.pod("greedy", "larrain", "python3", "-c", takes, container=limited)
+    below = f"python3 -c '{takes}' & wait; echo gone"  # the limit is of all of the container's processes
+    cluster.pod("parent", "larrain", "sh", "-c", below, container=limited, restartPolicy="Never")
+    reserves = "import mmap, time; a = mmap.mmap(-1, 1 << 30); a[:1 << 20] = bytes(1 << 20); time.sleep(1000)"
+    cluster.pod("frugal", "larrain", "python3", "-c", reserves, container=limited)
+    until(lambda: cluster.state("greedy").get("restartCount"), "it is ended, and begins again")
+    ended = cluster.state("greedy")["lastState"]["terminated"]
+    assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
+    until(lambda: cluster.status("parent").get("phase") == "Failed", "so is the other")
+    assert cluster.state("parent")["state"]["terminated"]["reason"] == "OOMKilled"
+    assert "sleep(1000)" not in cluster.run(
+        "larrain", "ps axww | grep 'bytearray(64' | grep -v grep | grep parent; true"
+    )
+    assert cluster.state("frugal")["restartCount"] == 0
+    cluster.kill_agent("larrain")
+    cluster.start_agent("larrain")
+    before = cluster.state("greedy")["restartCount"]
+    until(lambda: cluster.state("greedy")["restartCount"] > before, "the next agent looks too")
+
+
 def test_last_words_are_kept(cluster: Cluster) -> None:
     cluster.pod(
         "says", "larrain", "sh", "-c", "echo out; printf bye > /dev/termination-log; exit 3", restartPolicy="Never"

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from trenza.cluster.api import PODS, Api, ApiError, Object
-from trenza.cluster.node import pods, probing, termination, volumes
+from trenza.cluster.node import memory, pods, probing, termination, volumes
 from trenza.cluster.node.account_tokens import AccountTokens
 from trenza.cluster.node.containers import (
     Containers,
@@ -178,6 +178,8 @@ class PodWorker:
     terminals: dict[str, Terminal] = field(default_factory=dict)
     _pidfds: dict[str, int] = field(default_factory=dict)
     _probers: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _guards: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    """Of containers whose memory is limited."""
     _wanted: Object | None = None
     _statuses: int = 0
     _statuses_told: int = 0
@@ -482,6 +484,20 @@ class PodWorker:
         if container is not None and any(probing.probe_of(container, kind) for kind in probing.KINDS):
             self._probers[name] = self.kubelet.spawn(self._probe(name, container, self.seen.runs[name].attempt))
 
+        limit_bytes = None if container is None else memory.find_limit(container)
+        if limit_bytes is not None:
+            self._guards[name] = self.kubelet.spawn(self._guard(name, self.seen.runs[name].attempt, limit_bytes))
+
+    async def _guard(self, name: str, attempt: int, limit_bytes: int) -> None:
+        """End a run that takes more memory than it may."""
+        init = self.kubelet.containers.alive().get(self._node(name, attempt))
+        if init is None:
+            return
+        await memory.exceeded(init, limit_bytes)
+        if self.runs_at(name, attempt):
+            self._set_run(name, replace(self.seen.runs[name], reason="OOMKilled"))
+            self._signal(name, signal.SIGKILL)
+
     def _see_end(self, name: str, pidfd: int) -> None:
         asyncio.get_running_loop().remove_reader(pidfd)
         self.kubelet.spawn(self._ended(name, pidfd))
@@ -493,9 +509,10 @@ class PodWorker:
         self._pidfds.pop(name, None)
         if name in self._log_watches:
             self.kubelet.log_times.leave(self._log_watches.pop(name))
-        prober = self._probers.pop(name, None)
-        if prober is not None:
-            prober.cancel()
+        for watchers in (self._probers, self._guards):
+            watcher = watchers.pop(name, None)
+            if watcher is not None:
+                watcher.cancel()
         terminal = self.terminals.pop(name, None)
         if terminal is not None:
             terminal.close()
