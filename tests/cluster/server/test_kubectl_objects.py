@@ -286,6 +286,10 @@ async def test_explain_and_api_resources(kubectl: Kubectl) -> None:
 async def test_what_there_is_not_is_refused_in_words(kubectl: Kubectl, node: FakeNode) -> None:
     for what in ("pods", "nodes"):
         assert "Metrics API not available" in (await kubectl.try_("top", what)).err
+    if kubectl.minor >= 32:
+        await kubectl("run", "one", "--image=host")
+        refused = await kubectl.try_("debug", "one", "--image=host", "--", "true")
+        assert "ephemeral containers are disabled for this cluster" in refused.err
     for words in (
         "create quota q --hard=pods=1",
         "create role r --verb=get --resource=pods",

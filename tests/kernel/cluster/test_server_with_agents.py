@@ -19,7 +19,7 @@ from trenza.cluster.server.tls import Authority, write_private
 
 pytestmark = [pytest.mark.kernel, pytest.mark.side_by_side]
 
-KUBECTL = Path(__file__).parents[3] / ".cache" / "kubectl" / "1.32" / "kubectl"
+KUBECTLS = Path(__file__).parents[3] / ".cache" / "kubectl"
 WEB = """
 kind: ReplicationController
 apiVersion: v1
@@ -55,10 +55,12 @@ HOSTS = {"larrain": "10.9.0.2", "concepcion": "10.9.0.3"}
 
 
 @pytest.fixture
-def kubectl(bare: Cluster) -> Callable[..., str]:
+def kubectl(request: pytest.FixtureRequest, bare: Cluster) -> Callable[..., str]:
     """kubectl for a cluster of one server and two agents."""
-    if not KUBECTL.exists():
-        pytest.skip("kubectl 1.32 is not in .cache (scripts/kubectl.sh)")
+    version = getattr(request, "param", "1.32")
+    program = KUBECTLS / version / "kubectl"
+    if not program.exists():
+        pytest.skip(f"kubectl {version} is not in .cache (scripts/kubectl.sh)")
     state = bare.directory / "server"
     listener = socket.create_server(("127.0.0.1", 0))
     argv = [sys.executable, "-I", "-m", "trenza.cluster.server", "--listen", "10.9.0.1:6443", "--state", str(state),
@@ -79,7 +81,7 @@ def kubectl(bare: Cluster) -> Callable[..., str]:
 
     def run(*arguments: str, given: str | None = None, check: bool = True) -> str:
         done = subprocess.run(
-            [KUBECTL, f"--kubeconfig={state}/admin.kubeconfig", f"--server=https://127.0.0.1:{port}", *arguments],
+            [program, f"--kubeconfig={state}/admin.kubeconfig", f"--server=https://127.0.0.1:{port}", *arguments],
             input=given, text=True, capture_output=True, timeout=60, check=False,
             env={"PATH": os.environ["PATH"], "HOME": str(bare.directory / "home")},
         )  # fmt: skip
@@ -124,6 +126,7 @@ def test_a_cluster_works_and_survives_the_loss_of_a_host(bare: Cluster, kubectl:
     until(lambda: not found("pods")["items"], "the pods are gone")
 
 
+@pytest.mark.parametrize("kubectl", ["1.36"], indirect=True)
 def test_a_pod_asks_the_api_with_its_own_token(bare: Cluster, kubectl: Callable[..., str]) -> None:
     until(lambda: kubectl("get", "nodes", "-o", "name").count("node/") == 2, "two nodes")
     kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=15s")
