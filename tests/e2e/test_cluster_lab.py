@@ -163,6 +163,11 @@ def test_the_reports_experiments(cluster: Cluster, cli: Cli) -> None:
 
 
 def test_a_node_that_is_cut_off_is_given_up_and_comes_back(cluster: Cluster, cli: Cli) -> None:
+    bare = {**cli.environment, "PATH": str(cli.directory)}  # as on a machine without kubectl
+    told = subprocess.run([cli.program, "kubeconfig"], env=bare, text=True, capture_output=True, timeout=20, check=True)
+    assert told.stdout.startswith("apiVersion: v1")
+    assert "there is no kubectl on your PATH" in told.stderr
+    assert "kubernetes-client" in told.stderr
     cluster.apply_apache()
     (lost, address), (kept, _) = cluster.pods()["larrain"], cluster.pods()["concepcion"]
     cli.ok("fault", "cut", "larrain.eth0")
@@ -182,6 +187,7 @@ def test_a_node_that_is_cut_off_is_given_up_and_comes_back(cluster: Cluster, cli
     until(lambda: cluster.try_kubectl("get", "pod", lost).returncode == 1, GIVEN_UP_S, "the lost pod gone")
     events = map(json.loads, cli.ok("events", "--format", "json", "--kind", "cluster").splitlines())
     states = [event["state"] for event in events if event["node"] == "larrain" and "state" in event]
+    assert "larrain está NotReady" in cli.ok("--lang", "es", "events", "--kind", "cluster")
     assert states[:4] == ["Ready", "Running", "NotReady", "Terminating"]
     assert {*states[4:]} == {"Ready", "Deleted"}
     cluster.plan_is_empty()

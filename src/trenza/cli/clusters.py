@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
 from trenza.cli.arguments import add_running_lab
-from trenza.cli.speech import language, put, table, tr
+from trenza.cli.speech import language, note, put, table, tr
 from trenza.client.session import ask, get_running
 
 Data = Mapping[str, Any]
@@ -27,6 +28,15 @@ def run_kubeconfig(arguments: argparse.Namespace) -> int:
     if arguments.port and port not in {one["port"] for one in ask(lab, {"verb": "forwards"})["forwards"]}:
         port = _forward(lab, server, arguments.port)
     print(ask(lab, {"verb": "kubeconfig", "port": port})["kubeconfig"], end="")
+    if shutil.which("kubectl") is None:
+        from trenza.linux.doctor.cures import install_line
+        from trenza.linux.doctor.probe import MachineProbe
+        from trenza.linux.doctor.tables import PROGRAMS
+
+        package = PROGRAMS["kubectl"]
+        how = install_line(MachineProbe(), package.debian, package.fedora)
+        note(tr("there is no kubectl on your PATH; to have one:", "no hay kubectl en tu PATH; para tenerlo:"))
+        note(f"  {how}")
     return 0
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from trenza.cli.arguments import add_format, add_lab, add_node, complete_nodes
 from trenza.cli.breaking import faults_table
-from trenza.cli.speech import printable, put, put_json, put_line, table, tr
+from trenza.cli.speech import language, printable, put, put_json, put_line, table, tr
 from trenza.cli.streaming import stream
 from trenza.client.machine import machine_pids
 from trenza.client.session import RemoteError, ask, connect, converse, get_running, running_labs
@@ -222,7 +222,8 @@ def run_events(arguments: argparse.Namespace) -> int:
             return
         when = time.strftime("%H:%M:%S", time.localtime(event["time"]))
         part = f".{int(event['time'] % 1 * 1000):03d}"
-        put(printable(f"{when}{part}  {event['kind']:<8} {event['node']:<14} {event['text']}", keep=""))
+        said = event.get(language()) or event["text"]
+        put(printable(f"{when}{part}  {event['kind']:<8} {event['node']:<14} {said}", keep=""))
         for line in event.get("operations") or ():
             put(printable(f"{'':14}{line}", keep=""))
 

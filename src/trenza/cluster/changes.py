@@ -9,14 +9,15 @@ from typing import Any
 from trenza.cluster.api import Object
 
 _POD_WORDS = {
-    "Running": "runs", "Terminating": "is to end", "Deleted": "is gone", "Succeeded": "has done its work",
-    "Failed": "has failed",
+    "Running": ("runs", "está en marcha"), "Terminating": ("is to end", "ha de terminar"),
+    "Deleted": ("is gone", "ya no está"), "Succeeded": ("has done its work", "ha hecho su trabajo"),
+    "Failed": ("has failed", "ha fallado"),
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A change: the host that it happened to ("" for none), a sentence, and what programs read.
+    """A change: the host that it happened to ("" for none), a sentence in English and Spanish, and what programs read.
 
     Every change has a `state`: a node's Ready, NotReady, Removed; a pod's phase, Terminating, Deleted; of a service's
     endpoints `endpoints`.
@@ -24,6 +25,7 @@ class Told:
 
     node: str
     text: str
+    text_es: str
     fields: Mapping[str, Any]
 
 
@@ -34,12 +36,18 @@ def node_changes(before: Object | None, now: Object | None) -> Iterator[Told]:
         return
     name = _name(now or before)
     if now is None:
-        yield Told(name, f"{name} is no node of the cluster any more", {"state": "Removed"})
+        yield Told(
+            name,
+            f"{name} is no node of the cluster any more",
+            f"{name} ya no es nodo del clúster",
+            {"state": "Removed"},
+        )
     elif state == "Ready":
-        yield Told(name, f"{name} is Ready", {"state": state})
+        yield Told(name, f"{name} is Ready", f"{name} está Ready", {"state": state})
     elif before is not None:  # a new node is not Ready yet, which is no news
-        why = _ready_condition(now).get("message", "")
-        yield Told(name, f"{name} is NotReady" + (f": {why}" if why else ""), {"state": state})
+        message = _ready_condition(now).get("message", "")
+        why = f": {message}" if message else ""
+        yield Told(name, f"{name} is NotReady{why}", f"{name} está NotReady{why}", {"state": state})
 
 
 def pod_changes(before: Object | None, now: Object | None) -> Iterator[Told]:
@@ -51,9 +59,10 @@ def pod_changes(before: Object | None, now: Object | None) -> Iterator[Told]:
     assert pod is not None
     name, node = _full_name(pod), str(pod.get("spec", {}).get("nodeName", ""))
     address = pod.get("status", {}).get("podIP")
-    at = f" at {address}" if state == "Running" and address else ""
-    words = _POD_WORDS.get(state, f"is {state}")
-    yield Told(node, f"the pod {name} {words}{at}", {"state": state, "pod": name})
+    at, at_es = (f" at {address}", f" en {address}") if state == "Running" and address else ("", "")
+    words, words_es = _POD_WORDS.get(state, (f"is {state}", f"está {state}"))
+    fields = {"state": state, "pod": name}
+    yield Told(node, f"the pod {name} {words}{at}", f"el pod {name} {words_es}{at_es}", fields)
 
 
 def endpoint_changes(before: Object | None, now: Object | None) -> Iterator[Told]:
@@ -64,10 +73,11 @@ def endpoint_changes(before: Object | None, now: Object | None) -> Iterator[Told
     metadata = (now or before or {})["metadata"]
     service = f"{metadata['namespace']}/{metadata.get('labels', {}).get('kubernetes.io/service-name', '')}"
     gained, lost = sorted(ready - was), sorted(was - ready)
-    words = [f"has got {', '.join(gained)}"] if gained else []
-    words += [f"has lost {', '.join(lost)}"] if lost else []
+    changes = [("has got", "ha ganado", gained), ("has lost", "ha perdido", lost)]
+    english = " and ".join(f"{verb} {', '.join(which)}" for verb, _, which in changes if which)
+    spanish = " y ".join(f"{verb} {', '.join(which)}" for _, verb, which in changes if which)
     fields = {"state": "endpoints", "service": service, "gained": gained, "lost": lost}
-    yield Told("", f"the service {service} {' and '.join(words)}", fields)
+    yield Told("", f"the service {service} {english}", f"el servicio {service} {spanish}", fields)
 
 
 def _name(thing: Object | None) -> str:

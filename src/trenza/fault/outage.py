@@ -79,7 +79,11 @@ class Milestone:
     time_s: float
     layer: Layer
     node: str
-    text: str
+    event: Event
+
+    @property
+    def text(self) -> str:
+        return self.event.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +285,7 @@ def milestone_of(event: Event) -> Milestone | None:
             layer = Layer.FAULT
         case _:
             pass
-    return None if layer is None else Milestone(event.time_s, layer, event.node, event.text)
+    return None if layer is None else Milestone(event.time_s, layer, event.node, event)
 
 
 def _matters(milestone: Milestone, probe: Probe, server: str | None) -> bool:

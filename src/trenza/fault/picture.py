@@ -52,6 +52,7 @@ def outage_svg(report: OutageReport, language: str = "en") -> str:
 class _Picture:
     def __init__(self, report: OutageReport, language: str) -> None:
         self.report = report
+        self.language = language
         self.spanish = language == "es"
         ends = [one.first_good_s for one in report.probes if one.first_good_s is not None]
         last = max(ends, default=report.fault_s + 1) if all(one.is_over for one in report.probes) else report.end_s
@@ -93,7 +94,7 @@ class _Picture:
             parts.append(f'<rect x="{_LEFT}" y="{y - 10}" width="12" height="12" fill="url(#{layer.name})"/>')
             at = f"{event.time_s - self.report.fault_s:+.3f} s"
             parts.append(f'<text class="small" x="{_LEFT + 78}" y="{y}" text-anchor="end">{at}</text>')
-            said = f"{LAYERS[layer][self.spanish]}   {event.node}   {event.text}"
+            said = f"{LAYERS[layer][self.spanish]}   {event.node}   {event.said(self.language)}"
             parts.append(f'<text class="small" x="{_LEFT + 90}" y="{y}">{escape(said)}</text>')
         return "\n".join([*parts, "</svg>", ""])
 

@@ -61,6 +61,7 @@ def report_lines(report: OutageReport, language: str = "en") -> list[str]:
 class _Teller:
     def __init__(self, report: OutageReport, language: str) -> None:
         self.report = report
+        self.language = language
         self.spanish = language == "es"
 
     def tr(self, english: str, spanish: str) -> str:
@@ -132,7 +133,8 @@ class _Teller:
         if segment.milestone is None:
             return self.tr("no event tells why", "ningún suceso dice por qué")
         until = self.tr("until", "hasta que")
-        return f"{until} {segment.milestone.node}: {segment.milestone.text}".replace(": :", ":")
+        said = segment.milestone.event.said(self.language)
+        return f"{until} {segment.milestone.node}: {said}".replace(": :", ":")
 
     def _answers(self, outage: ProbeOutage) -> Iterator[str]:
         names = (self.tr("before", "antes"), self.tr("meanwhile", "entretanto"), self.tr("after", "después"))
@@ -187,7 +189,7 @@ class _Teller:
             yield self.tr("what was told meanwhile", "lo que se contó entretanto")
         for event in told:
             mark = "*" if milestone_of(event) is not None else " "
-            yield f"  {self._at(event.time_s):>10} {mark} {event.kind:<8} {event.node:<10} {event.text}"
+            yield f"  {self._at(event.time_s):>10} {mark} {event.kind:<8} {event.node:<10} {event.said(self.language)}"
 
     def _at(self, time_s: float) -> str:
         return f"{time_s - self.report.fault_s:+.3f} s"

@@ -100,7 +100,7 @@ class Clustering:
         journal, where = self._engine.journal, "" if what == SERVER else what
         try:
             await asyncio.to_thread(self._start, cluster, what, host_pid)
-            journal.say("cluster", where, f"{_named(what)} was started")
+            journal.say("cluster", where, f"{_named(what)} was started", es=f"{_named_es(what)} ha arrancado")
             until = time.monotonic() + _LOCKED_S
             while not self._is_running(what) and time.monotonic() < until:
                 await asyncio.sleep(_ASK_AGAIN_S)  # it has to open its directory first
@@ -147,7 +147,8 @@ class Clustering:
 
     def _see_end(self, what: str) -> None:
         self._forget(what)
-        self._engine.journal.say("cluster", "" if what == SERVER else what, f"{_named(what)} has ended")
+        where = "" if what == SERVER else what
+        self._engine.journal.say("cluster", where, f"{_named(what)} has ended", es=f"{_named_es(what)} ha terminado")
         self._loop.call_later(_AGAIN_S, self.attend)
 
     def _start(self, cluster: Cluster, what: str, host_pid: int) -> None:
@@ -376,3 +377,7 @@ class Clustering:
 
 def _named(what: str) -> str:
     return "the API server" if what == SERVER else f"the agent of {what}"
+
+
+def _named_es(what: str) -> str:
+    return "el servidor de la API" if what == SERVER else f"el agente de {what}"

@@ -47,7 +47,7 @@ class Reporter:
             if cache.listed.is_set() or self._from_birth:
                 for told in changes(changed.before, changed.now):
                     node = told.node or self.cluster.master.node
-                    self._journal.say("cluster", node, told.text, **told.fields)
+                    self._journal.say("cluster", node, told.text, es=told.text_es, **told.fields)
 
         cache = Cache(self._api, resource, tell)
         await cache.run()

@@ -170,6 +170,7 @@ def _fill_devices(devices: str, nodes_uid: int) -> None:
         ("stderr", "/proc/self/fd/2"),
         ("shm", "/run/shm"),
         ("log", "/run/log.socket"),
+        ("termination-log", "/run/termination-log"),  # where a pod's container leaves its last words
     ):
         os.symlink(target, f"{devices}/{name}")
     os.chown(devices, nodes_uid, nodes_uid)

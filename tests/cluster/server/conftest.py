@@ -21,6 +21,11 @@ NETWORKS = Networks(IPv4Network("172.16.0.0/16"), IPv4Network("10.254.0.0/16"))
 
 
 @pytest.fixture
+def networks() -> Networks:
+    return NETWORKS
+
+
+@pytest.fixture
 def etcd_endpoints() -> tuple[str, ...]:
     """None: the store is embedded. A module that has more to ask overrides it."""
     return ()

@@ -274,6 +274,7 @@ async def _forward(port: int, reader: asyncio.StreamReader, writer: asyncio.Stre
                     far_writer.write(payload)
                 else:
                     far_writer.write_eof()
+        far_writer.close()  # the connection's end is the forward's
 
     typing = asyncio.create_task(inward())
     try:

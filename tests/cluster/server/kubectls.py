@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 CACHE = Path(__file__).parents[3] / ".cache" / "kubectl"
-VERSIONS = ("1.20", "1.32")
+VERSIONS = ("1.20", "1.32", "1.36")
 DEADLINE_S = 60.0
 
 

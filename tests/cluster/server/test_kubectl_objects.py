@@ -52,7 +52,8 @@ async def test_get_shows_every_form_of_output(kubectl: Kubectl, node: FakeNode) 
     assert (await kubectl("get", "svc", "web", "-o", "jsonpath={.spec.ports[0].port}")) == "80"
     assert (await kubectl("get", "deploy", "-o", "custom-columns=N:.metadata.name")).split() == ["N", "web"]
     assert (await kubectl("get", "pods", "-o", "go-template={{len .items}}")) == "2"
-    assert yaml.safe_load(await kubectl("get", "deploy", "web", "-o", "yaml"))["spec"]["replicas"] == 2
+    for form in ("yaml", *(("kyaml",) if kubectl.minor >= 36 else ())):
+        assert yaml.safe_load(await kubectl("get", "deploy", "web", "-o", form))["spec"]["replicas"] == 2
     assert len((await kubectl.json("get", "pods", "-l", "app=web"))["items"]) == 2
     assert (await kubectl.json("get", "pods", "-l", "app!=web"))["items"] == []
     assert "web" in (await kubectl("get", "pods", "--show-labels"))
@@ -74,7 +75,7 @@ async def test_describe_tells_about_objects_and_their_events(kubectl: Kubectl, n
     told = await kubectl("describe", "deployment", "web")
     assert "Scaled up replica set" in told
     assert re.search(r"Replicas:\s+2 desired \| 2 updated \| 2 total \| 2 available", told)
-    told = await kubectl("describe", "pods", "-l", "app=web")
+    told = await kubectl("describe", "pods", "-l", "app=web", "--show-events=true")  # of many, 1.36 leaves them out
     assert "Successfully assigned default/web-" in told
     told = await kubectl("describe", "service", "web")
     assert re.search(r"Endpoints:\s+172\.16\.0\.\d+:80", told)
@@ -280,6 +281,24 @@ async def test_explain_and_api_resources(kubectl: Kubectl) -> None:
     assert listable <= {line.split()[0] for line in listed.splitlines()}
     assert "apps/v1" in (await kubectl("api-versions")).split()
     assert "is running at" in await kubectl("cluster-info")
+
+
+async def test_what_there_is_not_is_refused_in_words(kubectl: Kubectl, node: FakeNode) -> None:
+    for what in ("pods", "nodes"):
+        assert "Metrics API not available" in (await kubectl.try_("top", what)).err
+    if kubectl.minor >= 32:
+        await kubectl("run", "one", "--image=host")
+        refused = await kubectl.try_("debug", "one", "--image=host", "--", "true")
+        assert "ephemeral containers are disabled for this cluster" in refused.err
+    for words in (
+        "create quota q --hard=pods=1",
+        "create role r --verb=get --resource=pods",
+        "create priorityclass p --value=1",
+        "autoscale deployment web --max=3",
+    ):
+        refused = await kubectl.try_(*words.split())
+        assert refused.code == 1, words
+        assert "error" in refused.err.lower(), words
 
 
 async def test_auth_can_i(kubectl: Kubectl) -> None:

@@ -49,6 +49,7 @@ async def test_a_rollout_goes_on_is_undone_and_paused(kubectl: Kubectl, node: Fa
     assert "successfully rolled out" in await kubectl("rollout", "status", "deployment/web", "--timeout=20s")
     history = await kubectl("rollout", "history", "deployment/web")
     assert [line.split()[0] for line in history.splitlines() if line[:1].isdigit()] == ["1", "2"]
+    assert "VERSION:\t2" in await kubectl("rollout", "history", "deployment/web", "--revision=2")
     await kubectl("rollout", "undo", "deployment/web")
     await kubectl("rollout", "status", "deployment/web", "--timeout=20s")
     container = (await kubectl.json("get", "deploy", "web"))["spec"]["template"]["spec"]["containers"][0]
@@ -69,6 +70,31 @@ async def test_wait_for_what_is_to_come(kubectl: Kubectl, node: FakeNode) -> Non
     await kubectl("delete", "pod", "late")
     waited = await waiting  # 1.20 does not like what is gone before it looks
     assert waited.code == 0 or "no matching resources found" in waited.err
+    await kubectl("delete", "pod", "late", "--ignore-not-found", "--timeout=20s")
+    if kubectl.minor >= 32:
+        coming = asyncio.create_task(kubectl("wait", "--for=create", "cm/c", "--timeout=20s"))
+        await kubectl("create", "configmap", "c", "--from-literal=a=b")
+        assert "condition met" in await coming
+        assert "condition met" in await kubectl("wait", "--for=jsonpath={.data.a}=b", "cm/c", "--timeout=10s")
+
+
+async def test_parts_of_a_deployment_are_set(kubectl: Kubectl, node: FakeNode) -> None:
+    await kubectl("create", "deployment", "web", "--image=host")
+    await kubectl("set", "image", "deployment/web", "*=host:latest")
+    await kubectl("set", "resources", "deployment/web", "--limits=cpu=1,memory=64Mi", "--requests=cpu=10m")
+    await kubectl("set", "serviceaccount", "deployment/web", "default")
+    spec = (await kubectl.json("get", "deploy", "web"))["spec"]["template"]["spec"]
+    assert spec["serviceAccountName"] == "default"
+    assert spec["containers"][0]["image"] == "host:latest"
+    assert spec["containers"][0]["resources"] == {
+        "limits": {"cpu": "1", "memory": "64Mi"}, "requests": {"cpu": "10m"},
+    }  # fmt: skip
+    if kubectl.minor >= 24:
+        scale = ("--subresource=scale", "--type=merge", "-p", '{"spec": {"replicas": 3}}')
+        await kubectl("patch", "deploy", "web", *scale)
+        await kubectl("rollout", "status", "deployment/web", "--timeout=20s")
+        shown = await kubectl("get", "deploy", "web", "--subresource=status", "--no-headers")
+        assert "3/3" in shown
 
 
 async def test_a_replication_controller_a_daemon_set_and_a_job(kubectl: Kubectl, node: FakeNode) -> None:

@@ -9,7 +9,7 @@ import ssl
 from typing import Any
 
 import pytest
-from fake_nodes import PODS, resource
+from fake_nodes import PODS, FakeNode, resource
 from raw_requests import Client
 
 from trenza.cluster.server.registry import Writer
@@ -234,6 +234,8 @@ async def test_initial_events_end_with_a_bookmark(ask: Client) -> None:
     events = await ask.lines(MAPS, resourceVersionMatch="NotOlderThan", **query)
     assert [event["type"] for event in events] == ["ADDED", "ADDED", "BOOKMARK"]
     assert events[-1]["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+    none = await ask.lines(MAPS, resourceVersionMatch="NotOlderThan", fieldSelector="metadata.name=absent", **query)
+    assert [event["type"] for event in none] == ["BOOKMARK"]  # where there is nothing it is waited for all the same
     assert (await ask("GET", MAPS, **query)).status == 422
 
 
@@ -311,6 +313,25 @@ async def test_a_binding_is_made_once(ask: Client, server: Server) -> None:
     again = await ask("POST", f"{PODS_PATH}/a/binding", binding)
     assert (again.status, again.json["reason"]) == (409, "Conflict")
     assert (await server.registry.read(PODS, "default", "a"))["spec"]["nodeName"] == "n1"
+
+
+async def test_a_forward_over_channels_names_its_ports(ask: Client, node: FakeNode) -> None:
+    await ask("POST", PODS_PATH, POD)
+    async with asyncio.timeout(10):
+        while (await ask("GET", f"{PODS_PATH}/a")).json["status"]["phase"] != "Running":
+            await asyncio.sleep(0.02)
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Protocol": "v4.channel.k8s.io"}
+    for ports, words in (
+        ("", 'query parameter "ports" is required'),
+        ("0", "is no port: 0"),
+        ("65536", "is no port: 65536"),
+        ("80,x", "is no port: x"),
+        (",".join(["80"] * 101), "names more than 100"),
+    ):
+        query = {"ports": ports} if ports else {}
+        refused = await ask("GET", f"{PODS_PATH}/a/portforward", headers=upgrade, **query)
+        assert refused.status == 400
+        assert words in refused.json["message"]
 
 
 async def test_a_pod_on_a_node_is_gone_when_its_node_says_so(ask: Client) -> None:

@@ -98,6 +98,102 @@ def test_init_containers_volumes_and_variables(cluster: Cluster) -> None:
     assert "init" in cluster.run("larrain", "ps faxu")
 
 
+def test_volumes_follow_what_they_show(cluster: Cluster) -> None:
+    maps = "/api/v1/namespaces/default/configmaps/c"
+    cluster.create(
+        "configmaps", {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "c"}, "data": {"a": "1", "b": "1"}}
+    )
+    labels = {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}
+    shown = [
+        {"name": "c", "mountPath": "/conf"},
+        {"name": "c", "mountPath": "/a", "subPath": "a"},
+        {"name": "l", "mountPath": "/down"},
+    ]
+    cluster.pod(
+        "v", "larrain", "sh", "-c",
+        # As who reads a pair sees it: never half of a change, though it may be gone.
+        "while :; do cd /conf/..data; a=$(cat a); b=$(cat b); [ $a = $b ] || [ -z $a ] || [ -z $b ] || echo torn; done",
+        container={"volumeMounts": shown}, labels={"app": "web"},
+        volumes=[{"name": "c", "configMap": {"name": "c"}}, {"name": "l", "downwardAPI": labels}],
+    )  # fmt: skip
+    cluster.ready("v")
+    for number in range(2, 12):
+        cluster.ask("PATCH", maps, {"data": {"a": f"{number}", "b": f"{number}", f"new-{number}": ""}})
+        until(lambda n=number: cluster.exec("v", "cat /conf/a /conf/b")["out"] == f"{n}{n}", "the change is shown", 5)
+    assert cluster.exec("v", "ls /conf; cat /a")["out"].split()[-1] == "1"
+    cluster.ask("PATCH", "/api/v1/namespaces/default/pods/v", {"metadata": {"labels": {"tier": "front"}}})
+    until(lambda: 'tier="front"' in cluster.exec("v", "cat /down/labels")["out"], "the label is shown", 5)
+    cluster.ask("DELETE", maps)
+    cluster.kill_agent("larrain")
+    cluster.start_agent("larrain")
+    cluster.create(
+        "configmaps", {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "c"}, "data": {"a": "z", "b": "z"}}
+    )
+    until(lambda: cluster.exec("v", "cat /conf/a", check=False).get("out") == "z", "the next agent goes on")
+    assert cluster.exec("v", "ls /conf")["out"].split() == ["a", "b"]
+    assert "torn" not in cluster.exec("v", "", verb="containerLogs", check=False)["out"]
+
+
+def test_a_port_of_the_host_leads_to_its_pod(cluster: Cluster) -> None:
+    serve = ("busybox", "httpd", "-f", "-p", "80", "-h", "/etc")
+    ports = [{"containerPort": 80, "hostPort": 8080}, {"containerPort": 80, "hostPort": 8081, "hostIP": "10.9.0.2"}]
+    cluster.pod("web", "larrain", *serve, container={"ports": ports})
+    cluster.pod("odd", "larrain", "sleep", "1000", container={"ports": [{"hostPort": 1, "hostIP": "x"}]})
+    cluster.ready("web")
+    cluster.ready("odd")
+    fetch = "curl -s --max-time 2 http://{}/hostname"
+    for source in ("larrain", "concepcion", "internet"):
+        for place in ("10.9.0.2:8080", "10.9.0.2:8081"):
+            until(lambda at=(source, place): cluster.run(at[0], fetch.format(at[1]), check=False) == "web\n", place)
+    assert cluster.run("internet", fetch.format("10.9.0.3:8080"), check=False) == ""
+    cluster.delete_pod("web", gracePeriodSeconds=0)
+    until(lambda: "host-port" not in cluster.run("larrain", "nft list table ip kube-proxy"), "its rules are gone")
+
+
+def test_a_container_that_takes_more_memory_than_it_may_is_ended(cluster: Cluster) -> None:
+    limited = {"resources": {"limits": {"memory": "48Mi"}}}
+    takes = "import time; a = bytearray(64 << 20); time.sleep(1000)"
+    cluster.pod("greedy", "larrain", "python3", "-c", takes, container=limited)
+    below = f"python3 -c '{takes}' & wait; echo gone"  # the limit is of all of the container's processes
+    cluster.pod("parent", "larrain", "sh", "-c", below, container=limited, restartPolicy="Never")
+    reserves = "import mmap, time; a = mmap.mmap(-1, 1 << 30); a[:1 << 20] = bytes(1 << 20); time.sleep(1000)"
+    cluster.pod("frugal", "larrain", "python3", "-c", reserves, container=limited)
+    until(lambda: cluster.state("greedy").get("restartCount"), "it is ended, and begins again")
+    ended = cluster.state("greedy")["lastState"]["terminated"]
+    assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
+    until(lambda: cluster.status("parent").get("phase") == "Failed", "so is the other")
+    assert cluster.state("parent")["state"]["terminated"]["reason"] == "OOMKilled"
+    assert "sleep(1000)" not in cluster.run(
+        "larrain", "ps axww | grep 'bytearray(64' | grep -v grep | grep parent; true"
+    )
+    assert cluster.state("frugal")["restartCount"] == 0
+    cluster.kill_agent("larrain")
+    cluster.start_agent("larrain")
+    before = cluster.state("greedy")["restartCount"]
+    until(lambda: cluster.state("greedy")["restartCount"] > before, "the next agent looks too")
+
+
+def test_last_words_are_kept(cluster: Cluster) -> None:
+    cluster.pod(
+        "says", "larrain", "sh", "-c", "echo out; printf bye > /dev/termination-log; exit 3", restartPolicy="Never"
+    )
+    cluster.pod(
+        "silent", "larrain", "sh", "-c", "seq 100; exit 3", restartPolicy="Never",
+        container={"terminationMessagePolicy": "FallbackToLogsOnError"},
+    )  # fmt: skip
+    cluster.pod(
+        "elsewhere", "larrain", "sh", "-c", "head -c 5000 /dev/zero | tr '\\0' x > /tmp/end", restartPolicy="Never",
+        container={"terminationMessagePath": "/tmp/end"},
+    )  # fmt: skip
+    for name, message in (
+        ("says", "bye"),
+        ("silent", "".join(f"{number}\n" for number in range(21, 101))),
+        ("elsewhere", "x" * 4096),
+    ):
+        until(lambda name=name: cluster.status(name).get("phase") in ("Failed", "Succeeded"), f"{name} ends")
+        assert cluster.state(name)["state"]["terminated"]["message"] == message
+
+
 def test_a_missing_config_map_holds_a_container_until_it_is_there(cluster: Cluster) -> None:
     cluster.pod("m", "larrain", "sleep", "9", container={"envFrom": [{"configMapRef": {"name": "late"}}]})
     until(

@@ -19,7 +19,7 @@ from trenza.cluster.server.tls import Authority, write_private
 
 pytestmark = [pytest.mark.kernel, pytest.mark.side_by_side]
 
-KUBECTL = Path(__file__).parents[3] / ".cache" / "kubectl" / "1.32" / "kubectl"
+KUBECTLS = Path(__file__).parents[3] / ".cache" / "kubectl"
 WEB = """
 kind: ReplicationController
 apiVersion: v1
@@ -39,15 +39,28 @@ apiVersion: v1
 metadata: {name: web}
 spec: {clusterIP: 10.254.0.80, selector: {app: web}, ports: [{port: 8080, targetPort: 80}]}
 """
+ASKING = """
+kind: Pod
+apiVersion: v1
+metadata: {name: asks}
+spec: {serviceAccountName: robot, containers: [{name: c, image: host, command: [sleep, inf]}]}
+---
+kind: Pod
+apiVersion: v1
+metadata: {name: silent}
+spec: {automountServiceAccountToken: false, containers: [{name: c, image: host, command: [sleep, inf]}]}
+"""
 GRACE_S = 3.0
 HOSTS = {"larrain": "10.9.0.2", "concepcion": "10.9.0.3"}
 
 
 @pytest.fixture
-def kubectl(bare: Cluster) -> Callable[..., str]:
+def kubectl(request: pytest.FixtureRequest, bare: Cluster) -> Callable[..., str]:
     """kubectl for a cluster of one server and two agents."""
-    if not KUBECTL.exists():
-        pytest.skip("kubectl 1.32 is not in .cache (scripts/kubectl.sh)")
+    version = getattr(request, "param", "1.32")
+    program = KUBECTLS / version / "kubectl"
+    if not program.exists():
+        pytest.skip(f"kubectl {version} is not in .cache (scripts/kubectl.sh)")
     state = bare.directory / "server"
     listener = socket.create_server(("127.0.0.1", 0))
     argv = [sys.executable, "-I", "-m", "trenza.cluster.server", "--listen", "10.9.0.1:6443", "--state", str(state),
@@ -68,7 +81,7 @@ def kubectl(bare: Cluster) -> Callable[..., str]:
 
     def run(*arguments: str, given: str | None = None, check: bool = True) -> str:
         done = subprocess.run(
-            [KUBECTL, f"--kubeconfig={state}/admin.kubeconfig", f"--server=https://127.0.0.1:{port}", *arguments],
+            [program, f"--kubeconfig={state}/admin.kubeconfig", f"--server=https://127.0.0.1:{port}", *arguments],
             input=given, text=True, capture_output=True, timeout=60, check=False,
             env={"PATH": os.environ["PATH"], "HOME": str(bare.directory / "home")},
         )  # fmt: skip
@@ -111,3 +124,32 @@ def test_a_cluster_works_and_survives_the_loss_of_a_host(bare: Cluster, kubectl:
     until(ready, "four pods are ready again")
     kubectl("delete", "rc,svc", "--all", "--timeout=20s")
     until(lambda: not found("pods")["items"], "the pods are gone")
+
+
+@pytest.mark.parametrize("kubectl", ["1.36"], indirect=True)
+def test_a_pod_asks_the_api_with_its_own_token(bare: Cluster, kubectl: Callable[..., str]) -> None:
+    until(lambda: kubectl("get", "nodes", "-o", "name").count("node/") == 2, "two nodes")
+    kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=15s")
+    kubectl("create", "serviceaccount", "robot")
+    kubectl("apply", "-f", "-", given=ASKING)
+    kubectl("wait", "--for=condition=Ready", "pod/asks", "pod/silent", "--timeout=15s")
+    mount = "/var/run/secrets/kubernetes.io/serviceaccount"
+    assert kubectl("exec", "asks", "--", "ls", mount).split() == ["ca.crt", "namespace", "token"]
+    assert kubectl("exec", "asks", "--", "cat", f"{mount}/namespace") == "default"
+    assert "No such file" in kubectl("exec", "silent", "--", "sh", "-c", f"ls {mount} 2>&1", check=False)
+
+    def ask(server: str, path: str, *options: str) -> Any:
+        token = f'-H "Authorization: Bearer $(cat {mount}/token)"'
+        command = f"curl -s --max-time 5 --cacert {mount}/ca.crt {token} {' '.join(options)} https://{server}{path}"
+        return json.loads(kubectl("exec", "asks", "--", "sh", "-c", command))
+
+    by_address = "$KUBERNETES_SERVICE_HOST:$KUBERNETES_SERVICE_PORT"
+    for server in (by_address, "kubernetes.default.svc", "kubernetes"):
+        assert ask(server, "/version")["minor"] == "32"
+    review = ("-H", "Content-Type:application/json", "-d", "{}")
+    me = ask("kubernetes", "/apis/authentication.k8s.io/v1/selfsubjectreviews", *review)
+    assert me["status"]["userInfo"]["username"] == "system:serviceaccount:default:robot"
+    refused = ask("kubernetes", "/api/v1/namespaces/default/pods")
+    assert 'User "system:serviceaccount:default:robot" cannot list resource "pods"' in refused["message"]
+    kubectl("delete", "serviceaccount", "robot")
+    assert ask("kubernetes", "/version", "-o", "/dev/null", "-w", "%{http_code}") == 401

@@ -52,6 +52,25 @@ def test_whether_the_cluster_counts_on_a_node(before: Object | None, now: Object
     assert [one.text for one in node_changes(before, now)] == told
 
 
+def test_changes_are_told_in_spanish_too() -> None:
+    every = (
+        *node_changes(None, node("True")),
+        *node_changes(node("True"), node("Unknown", "silence")),
+        *node_changes(node("True"), None),
+        *pod_changes(pod("Pending"), pod("Running")),
+        *pod_changes(pod("Running"), pod("Failed")),
+        *endpoint_changes(endpoint_slice("172.16.88.2"), endpoint_slice("172.16.59.2")),
+    )
+    assert [one.text_es for one in every] == [
+        "larrain está Ready",
+        "larrain está NotReady: silence",
+        "larrain ya no es nodo del clúster",
+        "el pod default/web está en marcha en 172.16.88.2",
+        "el pod default/web ha fallado",
+        "el servicio default/web ha ganado 172.16.59.2 y ha perdido 172.16.88.2",
+    ]
+
+
 @pytest.mark.parametrize(
     ("before", "now", "told"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -222,6 +223,11 @@ def test_a_report_is_told_in_english_and_spanish() -> None:
     spanish = "\n".join(report_lines(WHOLE, "es"))
     assert "mudo 9.21 s ± 10 ms: 921 de 921 perdidas (100%)" in spanish
     assert "no vuelve al final" in spanish
+    fields = {"state": "NotReady", "es": "larrain está NotReady"}
+    lost = replace(WHOLE, events=(Event(FAULT_S + 5, "cluster", "larrain", "larrain is NotReady", fields),))
+    assert "\n".join(report_lines(lost, "es")).endswith("+5.000 s * cluster  larrain    larrain está NotReady")
+    assert "\n".join(report_lines(lost)).endswith("larrain is NotReady")
+    assert "larrain está NotReady" in outage_svg(lost, "es")
     assert "teoría: entre 8.00 s y 12.00 s; lo medido está dentro" in spanish
 
 

@@ -283,6 +283,11 @@ def find_resource(group: str, version: str, plural: str) -> Resource | None:
     return _BY_PATH.get((group, version, plural))
 
 
+def get_resource(group: str, version: str, plural: str) -> Resource:
+    """One that is known to be served."""
+    return _BY_PATH[(group, version, plural)]
+
+
 def group_versions() -> tuple[tuple[str, str], ...]:
     """(group, version) of all that is served, each once, core first, a group's preferred version before its others."""
     return tuple(dict.fromkeys((resource.group, resource.version) for resource in RESOURCES))

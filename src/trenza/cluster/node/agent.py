@@ -29,6 +29,7 @@ from trenza.cluster.node.dns import ResolvConf, Zone
 from trenza.cluster.node.docker0 import masquerade, wanted_bridge
 from trenza.cluster.node.endpoint import PORT, Endpoint, server_context
 from trenza.cluster.node.events import Events
+from trenza.cluster.node.host_ports import host_ports
 from trenza.cluster.node.kubelet import Host, Kubelet, PodWorker
 from trenza.cluster.node.launch import hold
 from trenza.cluster.node.network import HostNetwork, HostNic, host_nic_name
@@ -143,6 +144,7 @@ class Agent:
         self.endpoint = Endpoint(self.kubelet, self._pod_socket)
         self._ports: dict[Key, tuple[ServicePort, ...]] = {}
         self._slices_of: dict[Key, dict[Key, Object]] = {}
+        self._host_ports: dict[Key, tuple[ServicePort, ...]] = {}
         self._stale: set[Key] = set()
         self._rules_wanted = asyncio.Event()
         self._rules: Ruleset | None = None
@@ -433,6 +435,7 @@ class Agent:
         here = (Backend(own.gateway.ip, 53, True),)
         for protocol, name in (("udp", "dns"), ("tcp", "dns-tcp")):
             served.append(ServicePort(*DNS_SERVICE, name, protocol, self.settings.dns, 53, endpoints=here))
+        served += [port for key in sorted(self._host_ports) for port in self._host_ports[key]]
         return proxy.ruleset(network, served, self._rules)
 
     def _zone(self) -> Zone:
@@ -447,6 +450,16 @@ class Agent:
             self.kubelet.remove(before["metadata"]["uid"])
         if now is not None:
             self.kubelet.update(now)
+        self._host_ports_changed(change.key, now)
+
+    def _host_ports_changed(self, pod: Key, now: Object | None) -> None:
+        ports = () if now is None else tuple(host_ports(now))
+        if ports == self._host_ports.get(pod, ()):
+            return
+        self._host_ports[pod] = ports
+        if not ports:
+            del self._host_ports[pod]
+        self._rules_wanted.set()
 
     async def _settle_pods(self) -> None:
         """Once the server has said which pods there are, end those of an agent before that it does not have."""

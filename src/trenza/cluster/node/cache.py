@@ -33,10 +33,19 @@ class Changed:
 class Cache:
     """The objects of one resource. `run` keeps them current and tells of every change."""
 
-    def __init__(self, api: Api, resource: str, told: Callable[[Changed], None], *, field_selector: str = "") -> None:
+    def __init__(
+        self,
+        api: Api,
+        resource: str,
+        told: Callable[[Changed], None],
+        *,
+        namespace: str = "",
+        field_selector: str = "",
+    ) -> None:
         self._api = api
         self._resource = resource
         self._told = told
+        self._namespace = namespace
         self._selector = field_selector
         self._objects: dict[Key, Object] = {}
         self.listed = asyncio.Event()
@@ -51,7 +60,7 @@ class Cache:
         retry_s = FIRST_RETRY_S
         while True:
             try:
-                found = await self._api.list(self._resource, field_selector=self._selector)
+                found = await self._api.list(self._resource, self._namespace, field_selector=self._selector)
                 self._replace({key_of(one): one for one in found.items})
                 self.listed.set()
                 retry_s = FIRST_RETRY_S
@@ -65,7 +74,9 @@ class Cache:
     async def _watch(self, version: str) -> None:
         """Follow until the server says that it is too late; a watch that ended is taken up where it was."""
         while True:
-            watched = self._api.watch(self._resource, resource_version=version, field_selector=self._selector)
+            watched = self._api.watch(
+                self._resource, self._namespace, resource_version=version, field_selector=self._selector
+            )
             async for event in watched:
                 version = event.object["metadata"]["resourceVersion"]
                 if event.type == "DELETED":

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from trenza.cluster.node import payload
 from trenza.cluster.node.descriptors import readable
 from trenza.cluster.node.environment import Command
 from trenza.cluster.node.volumes import Mount, Volume
@@ -243,20 +244,19 @@ class Containers:
         return b"" if found is None else found[0]
 
     def make_volume(self, volume: Volume) -> None:
-        """Make a volume's directory and write the files that are given; those it has no more are removed."""
+        """Make a volume's directory, and have it show the files that are given. Raises OSError."""
         if not volume.make:
             return
         with self._as_nodes_root():
             beneath.make_directories(self._root, volume.path)
-        for path, (content, mode) in (volume.files or {}).items():
-            self.write(f"{volume.path}/{path}", content, mode=mode)
-        for name in self.logs_in(volume.path) if volume.files is not None else ():
-            if not any(path == name or path.startswith(f"{name}/") for path in volume.files or {}):
-                beneath.remove_file(self._root, f"{volume.path}/{name}")
-        if volume.files is None:
             descriptor = beneath.open_in_root(self._root, volume.path, os.O_RDONLY | os.O_DIRECTORY)
-            os.fchmod(descriptor, 0o777)
-            os.close(descriptor)
+            try:
+                if volume.files is None:
+                    os.fchmod(descriptor, 0o777)
+                else:
+                    payload.show(descriptor, volume.files)
+            finally:
+                os.close(descriptor)
 
     def remove_tree(self, path: str) -> None:
         """Delete a directory of the host with all that is in it, following no link."""

@@ -7,10 +7,10 @@ before, `$$` is a dollar. Source: Kubernetes' pkg/kubelet/kubelet_pods.go and th
 from __future__ import annotations
 
 import base64
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any, Final
 
 from trenza.cluster.kinds.quantities import amount_of
@@ -56,6 +56,8 @@ class Surroundings:
     host_ip: str = ""
     pod_ip: str = ""
     node_name: str = ""
+    allocatable: Mapping[str, str] = field(default_factory=dict)
+    """What the node has to give, by resource."""
     tokens: Mapping[str, str] = field(default_factory=dict)
     """Tokens of the pod's service account by audience."""
 
@@ -168,7 +170,7 @@ def _value_from(pod: Object, container: Object, given: Object, around: Surroundi
     if "fieldRef" in given:
         return field_value(pod, given["fieldRef"]["fieldPath"], around)
     if "resourceFieldRef" in given:
-        return _resource(container, given["resourceFieldRef"])
+        return resource_value(container, given["resourceFieldRef"], around)
     for key, objects, read, kind in (
         ("configMapKeyRef", around.config_maps, texts_of, "ConfigMap"),
         ("secretKeyRef", around.secrets, secret_texts, "Secret"),
@@ -213,11 +215,21 @@ def field_value(pod: Object, path: str, around: Surroundings) -> str:
     return "\n".join(f'{key}="{value}"' for key, value in sorted(values.items()))
 
 
-def _resource(container: Object, field: Object) -> str:
-    """A limit or request in whole units of the divisor, rounded up."""
-    kind, _, name = field["resource"].partition(".")
-    amount = ((container.get("resources") or {}).get(kind) or {}).get(name, "0")
-    return str(math.ceil(amount_of(str(amount)) / (amount_of(str(field.get("divisor", "1"))) or 1)))
+def resource_value(container: Object, reference: Object, around: Surroundings) -> str:
+    """What the downward API gives for a container's request or limit, in whole divisors, rounded up.
+
+    Where nothing is asked for, a limit is what the node has. Raises ConfigError for one that it does not know.
+    """
+    path = reference["resource"]
+    kind, _, name = path.partition(".")
+    if kind not in ("limits", "requests") or name not in around.allocatable:
+        raise ConfigError(f"unsupported container resource: {path}")
+    resources = container.get("resources") or {}
+    asked = (resources.get(kind) or {}).get(name)
+    if asked is None and kind == "limits":
+        asked = around.allocatable[name]
+    divisor = str(reference.get("divisor") or "1")
+    return str(ceil(amount_of(str(asked or "0")) / (amount_of("1" if divisor == "0" else divisor))))
 
 
 def service_variables(services: Iterable[Object], namespace: str, *, all_services: bool = True) -> dict[str, str]:

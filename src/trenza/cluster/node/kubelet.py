@@ -2,6 +2,8 @@
 
 Each pod has a worker, which sleeps until something is seen or the time has come. What it tells the server travels
 beside: while that cannot be reached, containers are probed and restarted all the same.
+
+It is long because a worker is one thing: whatever touches a pod's containers goes through it, in one order.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from trenza.cluster.api import PODS, Api, ApiError, Object
-from trenza.cluster.node import pods, probing, volumes
+from trenza.cluster.node import memory, pods, probing, termination, volumes
+from trenza.cluster.node.account_tokens import AccountTokens
 from trenza.cluster.node.containers import (
     UNKNOWN_EXIT,
     Containers,
@@ -31,15 +34,18 @@ from trenza.cluster.node.environment import (
     Command,
     ConfigError,
     Image,
+    Surroundings,
     command_of,
     find_image,
 )
 from trenza.cluster.node.events import Events
 from trenza.cluster.node.log_times import LogTimes
 from trenza.cluster.node.pod_status import status_of
+from trenza.cluster.node.pod_volumes import PodVolumes
 from trenza.cluster.node.pods import Event, Refusal, Run, Seen
 from trenza.cluster.node.probes import probe
 from trenza.cluster.node.record import Record, Records
+from trenza.cluster.node.sources import Sources
 from trenza.cluster.node.surroundings import surroundings
 from trenza.cluster.node.terminals import Terminal
 from trenza.cluster.node.times import time_of
@@ -97,6 +103,7 @@ class Kubelet:
         self.records = records
         self.events = events
         self.services = services
+        self.sources = Sources(api, self._source_changed)
         self.log_times = LogTimes()
         self.workers: dict[str, PodWorker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -138,6 +145,11 @@ class Kubelet:
         if worker is not None:
             worker.lose()
 
+    def _source_changed(self, uid: str) -> None:
+        worker = self.workers.get(uid)
+        if worker is not None:
+            worker.pod_volumes.doubt()
+
     def keep_only(self, uids: frozenset[str]) -> None:
         """Of the pods of an agent before, those that the server does not have are ended."""
         for uid in [uid for uid in self.workers if uid not in uids]:
@@ -169,6 +181,8 @@ class PodWorker:
     terminals: dict[str, Terminal] = field(default_factory=dict)
     _pidfds: dict[str, int] = field(default_factory=dict)
     _probers: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _guards: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    """Of containers whose memory is limited."""
     _wanted: Object | None = None
     _statuses: int = 0
     _statuses_told: int = 0
@@ -178,6 +192,12 @@ class PodWorker:
     _log_watches: dict[str, int] = field(default_factory=dict)
     _signals: set[tuple[str, int, signal.Signals]] = field(default_factory=set)
     _lost: bool = False
+    pod_volumes: PodVolumes = field(init=False)
+    _upkeep: asyncio.Task[None] | None = None
+    """Of the volumes, as long as the pod has its network."""
+
+    def __post_init__(self) -> None:
+        self.pod_volumes = PodVolumes(self.kubelet.containers, AccountTokens(self.kubelet.api))
 
     @property
     def uid(self) -> str:
@@ -220,6 +240,8 @@ class PodWorker:
     def update(self, pod: Object) -> None:
         if self._wanted is not None and _readiness(pod.get("status") or {}) != _readiness(self._wanted):
             self._contradicted = True  # while the host was silent others spoke for it
+        if any(pod["metadata"].get(key) != self.pod["metadata"].get(key) for key in ("labels", "annotations")):
+            self.pod_volumes.doubt()
         self.pod = pod
         self.wake.set()
 
@@ -237,6 +259,9 @@ class PodWorker:
             self.kubelet.network.keep(self.uid, self.seen.address)
         if self.pause not in alive:
             self.seen = replace(self.seen, sandbox_s=None, address="")
+        else:
+            self.pod_volumes.doubt()
+            self._keep_volumes()
         for name, run in self.seen.runs.items():
             if not run.is_running:
                 continue
@@ -344,6 +369,7 @@ class PodWorker:
         for task in self._probers.values():
             task.cancel()
         self._probers.clear()
+        self._leave_volumes()
         if self.seen.address and not self._host_network:
             self.kubelet.network.disconnect(self.uid, self.seen.address)
         self.kubelet.containers.remove([self.pause])
@@ -405,22 +431,36 @@ class PodWorker:
 
     async def _prepare(self, container: Object, image: Image) -> tuple[Command, tuple[volumes.Mount, ...]]:
         """What to execute and what to show, its files written. Raises ConfigError, ApiError, OSError."""
-        host = self.kubelet.host
-        around = await surroundings(
-            self.kubelet.api, self.pod, self.kubelet.services(), host_ip=host.settings.host_ip,
-            pod_ip=self.seen.address, node_name=host.name,
-        )  # fmt: skip
+        around = await self._surroundings()
         try:
-            made = volumes.volumes(self.pod, around)
+            made = self.pod_volumes.make(self.pod, around)
         except ConfigError as error:
             self._say(
                 (Event("Warning", "FailedMount", f"MountVolume.SetUp failed: {error.message}", key=error.message),)
             )
             raise
+        self._keep_volumes()
         command = command_of(self.pod, container, image, around)
-        for volume in made:
-            self.kubelet.containers.make_volume(volume)
-        return command, volumes.mounts(self.pod, container, made)
+        last_words = termination.make_log(self.kubelet.containers, self.pod, container)
+        return command, (*volumes.mounts(self.pod, container, made), last_words)
+
+    async def _surroundings(self) -> Surroundings:
+        host = self.kubelet.host
+        return await surroundings(
+            self.kubelet.sources, self.pod_volumes.tokens, self.pod, self.kubelet.services(),
+            host_ip=host.settings.host_ip, pod_ip=self.seen.address, node_name=host.name,
+        )  # fmt: skip
+
+    def _keep_volumes(self) -> None:
+        if self._upkeep is None:
+            retry_s = self.kubelet.host.settings.retry_s
+            self._upkeep = self.kubelet.spawn(self.pod_volumes.keep(lambda: self.pod, self._surroundings, retry_s))
+
+    def _leave_volumes(self) -> None:
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+            self._upkeep = None
+        self.kubelet.sources.release(self.uid)
 
     def _refuse(self, name: str, reason: str, message: str) -> None:
         refusals = {**self.seen.refusals, name: Refusal(reason, message, time.time())}
@@ -453,6 +493,20 @@ class PodWorker:
         if container is not None and any(probing.probe_of(container, kind) for kind in probing.KINDS):
             self._probers[name] = self.kubelet.spawn(self._probe(name, container, self.seen.runs[name].attempt))
 
+        limit_bytes = None if container is None else memory.find_limit(container)
+        if limit_bytes is not None:
+            self._guards[name] = self.kubelet.spawn(self._guard(name, self.seen.runs[name].attempt, limit_bytes))
+
+    async def _guard(self, name: str, attempt: int, limit_bytes: int) -> None:
+        """End a run that takes more memory than it may."""
+        init = self.kubelet.containers.alive().get(self._node(name, attempt))
+        if init is None:
+            return
+        await memory.exceeded(init, limit_bytes)
+        if self.runs_at(name, attempt):
+            self._set_run(name, replace(self.seen.runs[name], reason="OOMKilled"))
+            self._signal(name, signal.SIGKILL)
+
     def _see_end(self, name: str, pidfd: int) -> None:
         asyncio.get_running_loop().remove_reader(pidfd)
         self.kubelet.spawn(self._ended(name, pidfd))
@@ -464,16 +518,20 @@ class PodWorker:
         self._pidfds.pop(name, None)
         if name in self._log_watches:
             self.kubelet.log_times.leave(self._log_watches.pop(name))
-        prober = self._probers.pop(name, None)
-        if prober is not None:
-            prober.cancel()
+        for watchers in (self._probers, self._guards):
+            watcher = watchers.pop(name, None)
+            if watcher is not None:
+                watcher.cancel()
         terminal = self.terminals.pop(name, None)
         if terminal is not None:
             terminal.close()
         run = self.seen.runs[name]
         if code == UNKNOWN_EXIT and (name, run.attempt, signal.SIGKILL) in self._signals:
             code = _KILLED_EXIT
-        ended = replace(run, finished_s=time.time(), exit_code=code)
+        container = self.container(name) or {"name": name}
+        output = self.log_of(name, run.attempt)
+        message = termination.message_of(self.kubelet.containers, self.pod, container, output, code)
+        ended = replace(run, finished_s=time.time(), exit_code=code, message=message)
         try:
             self.kubelet.containers.remove([self._node(name, run.attempt)])
             self._set_run(name, ended)
@@ -600,6 +658,7 @@ class PodWorker:
                 if error.status in (404, 409):
                     break
                 await asyncio.sleep(self.kubelet.host.settings.retry_s)
+        self._leave_volumes()
         self.kubelet.containers.remove_tree(volumes.pod_directory(self.pod))
         self.kubelet.containers.remove_tree(os.path.dirname(os.path.dirname(self.log_of("x", 0))))
         self.kubelet.records.forget(self.uid)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Mapping
 from typing import Any
 
 from trenza.cluster.api import Object
 from trenza.cluster.kinds.discovery import RELEASE
+from trenza.cluster.node.capacity import capacity
 from trenza.cluster.node.endpoint import PORT
 from trenza.cluster.node.times import micro_time_of, time_of
 
-MAX_PODS = 110
 LEASE_NAMESPACE = "kube-node-lease"
 
 
@@ -36,11 +35,7 @@ def node_status(
     now_s: float,
 ) -> dict[str, Any]:
     """What a host says of itself; `problem` is why its pods can have no network."""
-    memory_kib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024
-    resources = {
-        "cpu": str(os.cpu_count() or 1), "memory": f"{memory_kib}Ki", "pods": str(MAX_PODS),
-        "ephemeral-storage": f"{memory_kib // 4}Ki", "hugepages-2Mi": "0",
-    }  # fmt: skip
+    resources = capacity()
     machine = node_object(name, {})["metadata"]["labels"]["kubernetes.io/arch"]
     found = {
         "NetworkUnavailable": (bool(problem), "NoRouteCreated" if problem else "FlannelIsUp",

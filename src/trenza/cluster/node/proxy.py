@@ -119,10 +119,10 @@ def _service_ports(service: Object, slices: Sequence[Object], node: str) -> Iter
             metadata["name"],
             name,
             protocol,
-            _ipv4(spec["clusterIP"]),
+            ipv4(spec["clusterIP"]),
             port["port"],
             port.get("nodePort", 0),
-            tuple(parsed for text in external if (parsed := _ipv4(text)) is not None),
+            tuple(parsed for text in external if (parsed := ipv4(text)) is not None),
             _affinity_s(spec),
             spec.get("externalTrafficPolicy") == "Local",
             _endpoints(slices, name, protocol, node),
@@ -146,7 +146,7 @@ def owner_of(endpoint_slice: Object) -> tuple[str, str] | None:
     return (metadata["namespace"], name) if name and endpoint_slice.get("addressType") == "IPv4" else None
 
 
-def _ipv4(text: str) -> IPv4Address | None:
+def ipv4(text: str) -> IPv4Address | None:
     try:
         return IPv4Address(text)
     except ValueError:
@@ -180,7 +180,7 @@ def _endpoints(slices: Sequence[Object], port_name: str, protocol: str, node: st
                 made = {
                     Endpoint(address, port["port"], endpoint.get("nodeName") == node)
                     for text in endpoint["addresses"]
-                    if (address := _ipv4(text)) is not None
+                    if (address := ipv4(text)) is not None
                 }
                 if conditions.get("ready") in (None, True):
                     ready |= made

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from trenza.cluster.node.dns import DOMAIN
-from trenza.cluster.node.environment import ConfigError, Surroundings, field_value, texts_of
+from trenza.cluster.node.environment import ConfigError, Surroundings, field_value, resource_value, texts_of
 
 Object = Mapping[str, Any]
 PODS: Final = "/var/lib/kubelet/pods"
@@ -81,7 +81,9 @@ def _files(
         for item in source.get("items", ()):
             if "fieldRef" in item:
                 text = field_value(pod, item["fieldRef"]["fieldPath"], around)
-                yield item["path"], (text.encode(), item.get("mode", mode))
+            else:
+                text = _resource_text(pod, item["resourceFieldRef"], around)
+            yield item["path"], (text.encode(), item.get("mode", mode))
         return
     if kind == "serviceAccountToken":
         token = around.tokens.get(source.get("audience", ""), "")
@@ -103,6 +105,14 @@ def _files(
                 continue
             raise ConfigError(f"references non-existent {kind.lower()} key: {item['key']}")
         yield item["path"], (content[item["key"]], item.get("mode", mode))
+
+
+def _resource_text(pod: Object, reference: Object, around: Surroundings) -> str:
+    every = (*pod["spec"].get("containers", ()), *pod["spec"].get("initContainers", ()))
+    container = next((one for one in every if one["name"] == reference.get("containerName")), None)
+    if container is None:
+        raise ConfigError(f"container {reference.get('containerName', '')} not found")
+    return resource_value(container, reference, around)
 
 
 def _bytes_of(kind: str, found: Object) -> Mapping[str, bytes]:

@@ -119,8 +119,8 @@ async def _watch_lines(
     try:
         async with asyncio.timeout_at(ends_s):
             async for seen in events:
-                if seen and seen[0].type == "BOOKMARK" and now_s() - told_s < BOOKMARK_EVERY_S:
-                    continue  # it tells of progress only: one that ends a watch's beginning is the first that it tells
+                if seen and seen[0].is_progress and now_s() - told_s < BOOKMARK_EVERY_S:
+                    continue
                 if seen:
                     told_s = now_s()
                     yield b"".join(_watch_line(resource, one, wanted) for one in seen)

@@ -12,7 +12,7 @@ from trenza.cluster.kinds.defaults import with_defaults
 from trenza.cluster.kinds.managed import applied, manager_name
 from trenza.cluster.kinds.names import timestamp
 from trenza.cluster.kinds.patches import APPLY_PATCH, patched
-from trenza.cluster.kinds.resources import Object, Resource, find_resource
+from trenza.cluster.kinds.resources import Object, Resource, get_resource
 from trenza.cluster.kinds.status import (
     ApiError,
     Causes,
@@ -20,6 +20,7 @@ from trenza.cluster.kinds.status import (
     invalid,
     not_found,
     success,
+    uid_mismatch,
 )
 from trenza.cluster.kinds.strategies import addressed, scale_of, scaled
 from trenza.cluster.kinds.validation.objects import validate_request
@@ -32,6 +33,7 @@ from trenza.cluster.server.answers import (
     stored_response,
     watch_response,
 )
+from trenza.cluster.server.bearers import find_bearer
 from trenza.cluster.server.deletion import ANSWERS_WITH_OBJECT, DeleteOptions, delete_options
 from trenza.cluster.server.http import Answer, Request, Response
 from trenza.cluster.server.listing import flag, list_options
@@ -41,6 +43,8 @@ from trenza.cluster.server.reviews import reviewed
 from trenza.cluster.server.targets import Target
 from trenza.cluster.server.users import Tokens, User
 from trenza.cluster.server.versions import from_storage, storage_resource, to_storage
+
+_BINDABLE = {("v1", "Pod"): get_resource("", "v1", "pods"), ("v1", "Secret"): get_resource("", "v1", "secrets")}
 
 
 @dataclass(slots=True)
@@ -159,14 +163,15 @@ class Asked:
         """A review, or a Binding posted to its collection."""
         question = self._read(self.resource)
         if self.resource.plural == "bindings":
-            pods = find_resource("", "v1", "pods")
-            assert pods is not None
+            pods = get_resource("", "v1", "pods")
             self.target = Target(
                 pods, self.target.namespace, (question.get("metadata") or {}).get("name", ""), "binding"
             )
             return await self._bind(question)
         validate_request(self.resource.qualified_kind, question)
-        return json_response(reviewed(question, self.user, self.tokens, self.registry.now_s()), 201)
+        token = (question.get("spec") or {}).get("token") if question["kind"] == "TokenReview" else None
+        bearer = await find_bearer(self.registry, self.tokens, str(token)) if token else None
+        return json_response(reviewed(question, self.user, bearer), 201)
 
     async def _put(self, subresource: str) -> Response:
         resource, target, registry = self.resource, self.target, self.registry
@@ -325,17 +330,24 @@ class Asked:
         validate_request("TokenRequest.authentication.k8s.io", asked)
         spec, now_s = asked["spec"], self.registry.now_s()
         metadata = account["metadata"]
-        token = self.tokens.signed(
-            metadata["namespace"],
-            metadata["name"],
-            metadata["uid"],
-            spec.get("audiences") or (),
-            now_s,
-            spec["expirationSeconds"],
-        )
+        bound_to = await self._bound_to(spec.get("boundObjectRef"), metadata["namespace"])
+        token = self.tokens.signed(account, spec.get("audiences") or (), now_s, spec["expirationSeconds"], bound_to)
         status = {"token": token, "expirationTimestamp": timestamp(now_s + spec["expirationSeconds"])}
         shown = {"name": metadata["name"], "namespace": metadata["namespace"], "creationTimestamp": timestamp(now_s)}
         return json_response({**asked, "metadata": shown, "status": status}, 201)
+
+    async def _bound_to(self, reference: Object | None, namespace: str) -> Object | None:
+        """The pod or secret with which a token is to end. Raises 400, 404 and, where it is another, 409."""
+        if reference is None:
+            return None
+        kind, name, uid = (str(reference.get(key, "")) for key in ("kind", "name", "uid"))
+        resource = _BINDABLE.get((str(reference.get("apiVersion", "")), kind))
+        if resource is None:
+            raise bad_request(f"cannot bind token for serviceaccount to object of type {kind}")
+        found = await self.registry.read(resource, namespace, name)
+        if uid and uid != found["metadata"]["uid"]:
+            raise uid_mismatch(resource, name, uid, found["metadata"]["uid"])
+        return {**found, "kind": kind}
 
     async def _bind(self, binding: Object) -> Response:
         target = self.target

@@ -16,8 +16,8 @@ from random import Random
 
 from trenza.cluster.kinds.defaults import TOLERATION_S, with_defaults, with_pod_admission
 from trenza.cluster.kinds.managed import after_update
-from trenza.cluster.kinds.names import resource_version
-from trenza.cluster.kinds.resources import Object, Resource, find_resource
+from trenza.cluster.kinds.names import generated_name, resource_version
+from trenza.cluster.kinds.resources import Object, Resource, get_resource
 from trenza.cluster.kinds.status import (
     ApiError,
     Causes,
@@ -54,6 +54,8 @@ _EVENT_LEASE_S = 300
 _CONDITIONAL = frozenset(("coordination.k8s.io/leases", "/serviceaccounts"))
 # … and these are made by a PUT where there is none.
 CREATED_BY_PUT = frozenset(("coordination.k8s.io/leases", "/endpoints", "/events"))
+_NAMESPACES = get_resource("", "v1", "namespaces")
+_ACCOUNTS = get_resource("", "v1", "serviceaccounts")
 
 Change = Callable[[Object], Object]
 
@@ -189,7 +191,8 @@ class Registry:
     async def _create(self, resource: Resource, written: Object, writer: Writer) -> Outcome:
         made = with_defaults(written)
         if resource.group_plural == "/pods":
-            made = with_pod_admission(made, toleration_s=self.eviction_s)
+            volume = await self._token_volume(made)
+            made = with_pod_admission(made, token_volume=volume, toleration_s=self.eviction_s)
         now_s = self.now_s()
         made = for_creation(resource, made, now_s, self.random)
         validate_new(resource, made, self._ranges)
@@ -234,9 +237,7 @@ class Registry:
         """The namespace that something new goes into, as it was last seen. Raises 404 and 403."""
         stored = self._namespaces.get(namespace)
         if stored is None:
-            namespaces = find_resource("", "v1", "namespaces")
-            assert namespaces is not None
-            stored = self._namespaces[namespace] = await self.get(namespaces, "", namespace)
+            stored = self._namespaces[namespace] = await self.get(_NAMESPACES, "", namespace)
         if "deletionTimestamp" in self.reader.object_of(stored)["metadata"]:
             self._namespaces.pop(namespace)
             raise namespace_terminating(resource, name, namespace)
@@ -390,17 +391,26 @@ class Registry:
         options = delete_options(body.get("deleteOptions") or {})
         return await self.delete(resource, namespace, name, options, writer)
 
+    async def _token_volume(self, pod: Object) -> str | None:
+        """A name for the volume with the token of a new pod's account; None where that wants its pods to have none."""
+        account = await self.store.get(_ACCOUNTS.key(pod["metadata"].get("namespace", ""), _account_of(pod)))
+        said = None if account is None else self.reader.object_of(account).get("automountServiceAccountToken")
+        if said is False and (pod.get("spec") or {}).get("automountServiceAccountToken") is not True:
+            return None
+        return generated_name("kube-api-access-", self.random)
+
     async def expect_account(self, resource: Resource, pod: Object) -> None:
         """Raises the 403 of a pod that names a service account that is not there; `default` comes by itself."""
-        account = (pod.get("spec") or {}).get("serviceAccountName") or "default"
-        if account == "default":
-            return
-        accounts = find_resource("", "v1", "serviceaccounts")
-        assert accounts is not None
+        account = _account_of(pod)
         namespace = pod["metadata"]["namespace"]
-        if await self.store.get(accounts.key(namespace, account)) is None:
+        if account != "default" and await self.store.get(_ACCOUNTS.key(namespace, account)) is None:
             why = f'error looking up service account {namespace}/{account}: serviceaccount "{account}" not found'
             raise forbidden_because(resource, pod["metadata"].get("name", ""), why)
+
+
+def _account_of(pod: Object) -> str:
+    spec = pod.get("spec") or {}
+    return str(spec.get("serviceAccountName") or spec.get("serviceAccount") or "default")
 
 
 def _made(written: Object, revision: int) -> Outcome:

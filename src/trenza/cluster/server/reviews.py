@@ -1,16 +1,16 @@
-"""Questions that are answered and not kept: may I, who am I, whose token is this. Pure but for the tokens' keys."""
+"""Questions that are answered and not kept: may I, who am I, whose token is this. Pure."""
 
 from __future__ import annotations
 
 from trenza.cluster.kinds.resources import Object
-from trenza.cluster.kinds.status import ApiError
-from trenza.cluster.server.users import AUTHENTICATED, ISSUER, MASTERS, READERS, Tokens, User, may, may_visit
+from trenza.cluster.server.bearers import Bearer
+from trenza.cluster.server.users import AUTHENTICATED, MASTERS, READERS, User, may, may_visit
 
 _READING = ["get", "list", "watch"]
 
 
-def reviewed(question: Object, user: User, tokens: Tokens, now_s: float) -> Object:
-    """The review with its status. `question` is validated."""
+def reviewed(question: Object, user: User, bearer: Bearer | None) -> Object:
+    """The review with its status. `question` is validated; `bearer` is of the token that it asks about."""
     spec = question.get("spec") or {}
     match question["kind"]:
         case "SelfSubjectReview":
@@ -18,7 +18,7 @@ def reviewed(question: Object, user: User, tokens: Tokens, now_s: float) -> Obje
         case "SelfSubjectRulesReview":
             status = _rules(user)
         case "TokenReview":
-            status = _token_status(str(spec.get("token", "")), list(spec.get("audiences") or ()), tokens, now_s)
+            status = _token_status(bearer, list(spec.get("audiences") or ()))
         case "SelfSubjectAccessReview":
             status = _access(spec, user)
         case _:
@@ -74,14 +74,10 @@ def _rules(user: User) -> Object:
     }
 
 
-def _token_status(token: str, audiences: list[str], tokens: Tokens, now_s: float) -> Object:
-    try:
-        user = tokens.user_of(token, now_s)
-    except ApiError:
+def _token_status(bearer: Bearer | None, audiences: list[str]) -> Object:
+    if bearer is None:
         return {"authenticated": False, "error": "invalid bearer token"}
-    claims = tokens.claims_of(token, now_s)
-    meant = list(claims["aud"]) if claims is not None else [ISSUER]
-    shared = [one for one in audiences if one in meant] if audiences else meant
+    shared = [one for one in audiences if one in bearer.audiences] if audiences else list(bearer.audiences)
     if not shared:
         return {"authenticated": False, "error": "token audiences do not match"}
-    return {"authenticated": True, "user": _user_info(user), "audiences": shared}
+    return {"authenticated": True, "user": _user_info(bearer.user), "audiences": shared}

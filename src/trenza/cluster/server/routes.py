@@ -28,6 +28,7 @@ from trenza.cluster.server.answers import (
     text_response,
 )
 from trenza.cluster.server.asked import Asked
+from trenza.cluster.server.bearers import find_bearer
 from trenza.cluster.server.http import Answer, Request, Response
 from trenza.cluster.server.listing import flag
 from trenza.cluster.server.nodestreams import NodeStreams
@@ -67,7 +68,7 @@ class Api:
             return status_response(internal_error(f"{type(error).__name__}: {error}"))
 
     async def _answer(self, request: Request) -> Answer:
-        user = self._user(request)
+        user = await self._user(request)
         target = target_of(request.path)
         if target is None:
             verb = VERBS.get(request.method, request.method.lower())
@@ -80,13 +81,16 @@ class Api:
             raise forbidden(user.name, verb, resource, namespace=target.namespace, name=target.name)
         return await Asked(self.registry, self.tokens, self.nodes, request, user, target).answer(verb)
 
-    def _user(self, request: Request) -> User:
+    async def _user(self, request: Request) -> User:
         authorization = request.header("authorization")
         user = user_of_certificate(request.certificate) if request.certificate is not None else None
         if user is None:
             scheme, _, token = authorization.partition(" ")
             if scheme.lower() == "bearer" and token.strip():
-                user = self.tokens.user_of(token.strip(), self.registry.now_s())
+                bearer = await find_bearer(self.registry, self.tokens, token.strip())
+                if bearer is None or not bearer.is_for_us:
+                    raise unauthorized()
+                user = bearer.user
             elif authorization:
                 raise unauthorized()
         who = request.header("impersonate-user")

@@ -8,12 +8,13 @@ import contextlib
 from trenza.cluster.kinds.names import seconds_of
 from trenza.cluster.kinds.resources import Object
 from trenza.cluster.kinds.status import ApiError, bad_request
-from trenza.cluster.server import websockets
+from trenza.cluster.server import port_channels, websockets
 from trenza.cluster.server.channels import Channels, Resized, SpdyChannels, StdinEnded, Typed, WebSocketChannels
 from trenza.cluster.server.forwarding import Forwarding
 from trenza.cluster.server.http import Raw, Request, Response, Upgrade
 from trenza.cluster.server.listing import flag
 from trenza.cluster.server.nodestreams import CommandOptions, Exited, Joined, LogOptions, NodeStreams, Running
+from trenza.cluster.server.port_channels import PortChannels
 
 _COMMAND_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 _SPDY_COMMAND = "v4.channel.k8s.io"
@@ -67,7 +68,15 @@ def forwarding(nodes: NodeStreams, pod: Object, request: Request) -> Upgrade:
         return await nodes.connect(pod, port)
 
     if websockets.is_websocket(request):
-        protocol = websockets.agreed_protocol(request, (_TUNNELLED,))
+        protocol = websockets.agreed_protocol(request, (_TUNNELLED, port_channels.PROTOCOL))
+        if protocol == port_channels.PROTOCOL:
+            ports = _ports(request)
+
+            async def channelled(raw: Raw) -> None:
+                with contextlib.suppress(OSError):
+                    await PortChannels(websockets.WebSocket(raw), ports, connect).serve()
+
+            return Upgrade(websockets.upgrade_headers(request, protocol), channelled)
 
         async def tunnelled(raw: Raw) -> None:
             socket = websockets.WebSocket(raw)
@@ -158,6 +167,19 @@ async def _downward(channels: Channels, running: Running, *, stderr: bool) -> Ex
             return output
         if stderr or not output.stderr:
             await channels.send(output)
+
+
+def _ports(request: Request) -> tuple[int, ...]:
+    """The ports that a port-forward over channels names. Raises a 400."""
+    words = [word for value in request.values("ports") for word in value.split(",")]
+    if not words:
+        raise bad_request('query parameter "ports" is required')
+    if len(words) > port_channels.MOST_PORTS:
+        raise bad_request(f'query parameter "ports" names more than {port_channels.MOST_PORTS}')
+    for word in words:
+        if not (word.isascii() and word.isdigit() and len(word) < 6 and 0 < int(word) < 1 << 16):
+            raise bad_request(f'query parameter "ports" is no port: {word}')
+    return tuple(map(int, words))
 
 
 def _container(pod: Object, asked: str) -> str:

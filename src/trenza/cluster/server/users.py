@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from trenza.cluster.kinds.status import unauthorized
+from trenza.cluster.kinds.resources import Object
 from trenza.cluster.server.tls import Authority
 
 MASTERS = "system:masters"
@@ -69,29 +69,27 @@ class Tokens:
     authority: Authority
     fixed: Mapping[str, User] = field(default_factory=dict)
 
-    def user_of(self, token: str, now_s: float) -> User:
-        """Whose token it is. Raises a 401."""
-        user = self.fixed.get(token)
-        if user is not None:
-            return user
-        claims = self.claims_of(token, now_s)
-        if claims is None:
-            raise unauthorized()
-        _, _, namespace, name = str(claims["sub"]).split(":")
-        return service_account(namespace, name, str(claims.get("uid", "")))
-
     def signed(
-        self, namespace: str, name: str, uid: str, audiences: Sequence[str], now_s: float, expires_s: int
+        self, account: Object, audiences: Sequence[str], now_s: float, expires_s: int, bound_to: Object | None = None
     ) -> str:
-        """A new token of a service account."""
+        """A new token of a service account, which ends with the pod or secret that it is `bound_to`."""
+        metadata = account["metadata"]
+        namespace, name = metadata["namespace"], metadata["name"]
+        private: dict[str, Any] = {
+            "namespace": namespace,
+            "serviceaccount": {"name": name, "uid": metadata["uid"]},
+        }
+        if bound_to is not None:
+            bound = bound_to["metadata"]
+            private[bound_to["kind"].lower()] = {"name": bound["name"], "uid": bound["uid"]}
         claims = {
             "aud": list(audiences) or [ISSUER],
             "exp": int(now_s) + expires_s,
             "iat": int(now_s),
             "iss": ISSUER,
+            "kubernetes.io": private,
             "nbf": int(now_s),
             "sub": f"system:serviceaccount:{namespace}:{name}",
-            "uid": uid,
         }
         message = f"{_part({'alg': 'ES256', 'typ': 'JWT'})}.{_part(claims)}"
         return f"{message}.{_text(self.authority.signature(message.encode()))}"

@@ -27,6 +27,8 @@ class Seen:
     type: str
     value: bytes
     revision: int
+    is_progress: bool = False
+    """A bookmark that nobody waits for: it may be left out."""
 
     @property
     def text(self) -> bytes:
@@ -64,12 +66,12 @@ def _put(stored: Stored, previous: Stored | None, options: ListOptions) -> Itera
 
 
 def bookmark(resource: Resource, revision: int, *, initial_end: bool = False) -> Seen:
-    """An object with nothing but its kind and a version to go on from."""
+    """An object with nothing but its kind and a version to go on from; `initial_end`: all that there was is told."""
     metadata: Object = {"creationTimestamp": None}
     if initial_end:
         metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
     value = value_of({"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata})
-    return Seen("BOOKMARK", value, revision)
+    return Seen("BOOKMARK", value, revision, is_progress=not initial_end)
 
 
 async def watched(

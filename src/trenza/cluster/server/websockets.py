@@ -14,7 +14,7 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 from trenza.cluster.kinds.status import bad_request
 from trenza.cluster.server.http import Raw, Request
 
-MAX_MESSAGE_BYTES = 1 << 20
+MAX_MESSAGE_BYTES = (1 << 20) + 1  # a channel's number, and as much as the Python client reads at once
 _MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 
 

@@ -38,9 +38,10 @@ PROGRAMS: Final = MappingProxyType(
         "nft": Program("nftables", "nftables"),
         "ps": Program("procps", "procps-ng"),
         "pstree": Program("psmisc", "psmisc"),
+        "kubectl": Program("kubernetes-client", "kubernetes-client"),
     }
 )
-"""The programs that trenza runs, and those that the people in a lab type (a node shows the machine's /usr)."""
+"""The programs that trenza runs, and those that people type: in a lab (a node shows the machine's /usr), or outside."""
 
 OTHER_PACKAGES: Final = MappingProxyType(
     {

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trenza.cluster.node import payload
 from trenza.cluster.node.environment import ConfigError, Image, Surroundings, command_of, expand, references
 from trenza.cluster.node.frames import FrameReader, packed
 from trenza.cluster.node.pods import Run, Seen
@@ -42,6 +45,7 @@ AROUND = Surroundings(
     host_ip="10.9.0.2",
     pod_ip="172.16.27.2",
     node_name="larrain",
+    allocatable={"cpu": "8", "memory": "16Gi"},
     tokens={"": "a-token"},
 )
 
@@ -143,6 +147,54 @@ def test_volumes_have_their_files_and_mounts_their_places() -> None:
     shown = {mount.target: (mount.source, mount.read_only) for mount in mounts(pod, container, made)}
     assert shown["/c"] == (f"{made[0].path}/a/b", True) and shown["/h"] == ("/srv", False) and "/etc/hosts" in shown
     assert references(pod) == (frozenset({"c"}), frozenset())
+
+
+@pytest.mark.parametrize(
+    ("reference", "text"),
+    [
+        ({"resource": "limits.cpu"}, "2"),
+        ({"resource": "limits.cpu", "divisor": "1m"}, "1500"),
+        ({"resource": "limits.memory"}, "67108864"),
+        ({"resource": "limits.memory", "divisor": "1Mi"}, "64"),
+        ({"resource": "limits.memory", "divisor": "0"}, "67108864"),
+        ({"resource": "requests.cpu"}, "0"),
+    ],
+)
+def test_a_resource_is_told_in_whole_divisors(reference: dict[str, str], text: str) -> None:
+    container = {"name": "c", "resources": {"limits": {"cpu": "1500m", "memory": "64Mi"}}}
+    env = [{"name": "A", "valueFrom": {"resourceFieldRef": reference}}]
+    assert command({**container, "command": ["x"], "env": env}).environment["A"] == text
+    items = [{"path": "a", "resourceFieldRef": {"containerName": "c", **reference}}]
+    pod = {**POD, "spec": {"containers": [container], "volumes": [{"name": "d", "downwardAPI": {"items": items}}]}}
+    assert volumes(pod, AROUND)[0].files == {"a": (text.encode(), 0o644)}
+
+
+def test_without_a_limit_the_nodes_own_is_told() -> None:
+    env = [{"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}]
+    assert command({"command": ["x"], "env": env}).environment["A"] == "8"
+    with pytest.raises(ConfigError, match=r"unsupported container resource: limits\.joy"):
+        command({"command": ["x"], "env": [{**env[0], "valueFrom": {"resourceFieldRef": {"resource": "limits.joy"}}}]})
+
+
+def test_a_payload_is_changed_in_one_step(tmp_path: Path) -> None:
+    volume = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        payload.show(volume, {"a": (b"1", 0o640), "in/b": (b"2", 0o644), "in/deep/c": (b"3", 0o644)})
+        assert {one.name for one in tmp_path.iterdir() if not one.name.startswith("..")} == {"a", "in"}
+        assert (tmp_path / "a").read_bytes() == b"1" and (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+        assert (tmp_path / "in/deep/c").read_bytes() == b"3"
+        held = os.open(tmp_path / "..data", os.O_RDONLY)
+        before = os.readlink(tmp_path / "..data")
+        payload.show(volume, {"a": (b"4", 0o644), "d": (b"5", 0o644)})
+        assert {one.name for one in tmp_path.iterdir()} == {"a", "d", "..data", os.readlink(tmp_path / "..data")}
+        assert (os.readlink(tmp_path / "a"), (tmp_path / "a").read_bytes()) == ("..data/a", b"4")
+        assert os.readlink(tmp_path / "..data") != before
+        assert os.listdir(held) == []  # the old directory is gone, and was not written to
+        os.close(held)
+        payload.show(volume, {})
+        assert {one.name for one in tmp_path.iterdir()} == {"..data", os.readlink(tmp_path / "..data")}
+    finally:
+        os.close(volume)
 
 
 def test_a_volume_that_labs_do_not_have_is_named() -> None:
