@@ -83,7 +83,7 @@ class Keeper:
         self._lab_directory = -1
         self.engine = Engine(
             self.kernel, self.nodes, self.journal, directory / "lab.json", self._fetch, self._require,
-            FaultyNodes(self.nodes, self.home),
+            FaultyNodes(self.nodes, self.home), lambda program: os.access(program, os.X_OK),
         )  # fmt: skip
         self._busy = asyncio.Lock()
         self._loop = asyncio.get_running_loop()

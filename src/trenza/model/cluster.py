@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from trenza.model.names import NodeName
 
 API_PORT = 6443
+ETCD = "/usr/bin/etcd"
 ETCD_PORT = 2379
 ETCD_PEER_PORT = 2380
 PODS = IPv4Network("172.16.0.0/16")

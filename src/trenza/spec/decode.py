@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from trenza.model.state import IpAddress, IpInterface
 from trenza.spec.check_format import CHECK, CHECK_KINDS, CHECK_RECORDS, MEANWHILE
-from trenza.spec.format import CHECKPOINT, CLUSTER, DAEMONS, FDB, LAB, ROUTE, SERVICE, SERVICE_KINDS
+from trenza.spec.format import CHECKPOINT, DAEMONS, FDB, LAB, ROUTE, SERVICE, SERVICE_KINDS
 from trenza.spec.forms import PLAIN
 from trenza.spec.kinds import Form, Kind, Many, Record, Table, Wrong
 from trenza.spec.mend import entries_of_list, slip_in_place_of
@@ -21,7 +21,7 @@ from trenza.spec.tree import Entry, Mapped, Place, Scalar, Sequence, Tree
 
 T = TypeVar("T")
 
-_WHOLE = (LAB, CHECKPOINT, ROUTE, FDB, CLUSTER, *CHECK_RECORDS)
+_WHOLE = (LAB, CHECKPOINT, ROUTE, FDB, *CHECK_RECORDS)
 """Records that nothing is laid under, so that a draft of them is complete."""
 
 

@@ -288,7 +288,22 @@ _CABLES = Option(
     "Point-to-point cables: a list of names, or a mapping from a name to its two ends (`[s1, host1.eth0]`).",
 )  # fmt: skip
 
-ADDS = record("adds", "What is merged into the lab.", _HOSTS, _SWITCHES, _CABLES)
+CLUSTER = record(
+    "cluster", "A Kubernetes cluster that hosts of the lab form; `trenza kubeconfig` lets your own kubectl in.",
+    Option("master", forms.NODE, "The host of the API server, scheduler and controllers.", required=True),
+    Option("nodes", Many(forms.NODE), "The hosts that run pods.", required=True),
+    Option("pods", forms.DESTINATION, "The pods' network, a /24 of it for each node. Without it 172.16.0.0/16."),
+    Option("services", forms.DESTINATION, "The services' network. Without it 10.254.0.0/16."),
+    Option("overlay", forms.choice("vxlan", "host-gw"), "How nodes reach each other's pods. Without it vxlan."),
+    Option("store", forms.choice("embedded", "etcd"), "Where objects are kept. Without it embedded in the server."),
+    Option("etcd", Many(forms.NODE, single=True), "The hosts that run etcd. Without them the master."),
+    Option("heartbeat", forms.number(0.2, 60), "Seconds between two heartbeats of a node. Without it 1."),
+    Option("grace", forms.number(1, 600), "A node not heard of for so many seconds is NotReady. Without it 5."),
+    Option("eviction", forms.number(0, 3600), "Its pods are replaced after so many more. Without it 5."),
+)  # fmt: skip
+_CLUSTER = Option("cluster", CLUSTER, "A Kubernetes cluster.")
+
+ADDS = record("adds", "What is merged into the lab.", _HOSTS, _SWITCHES, _CABLES, _CLUSTER)
 
 CHECKPOINT = record(
     "checkpoint", "A graded step.",
@@ -316,20 +331,6 @@ VARIANT = record(
     "variant", "A change of the lab that is chosen with `--with`.", _TITLE, Option("adds", ADDS, "The change.")
 )
 
-CLUSTER = record(
-    "cluster", "A Kubernetes cluster that hosts of the lab form; `trenza kubeconfig` lets your own kubectl in.",
-    Option("master", forms.NODE, "The host of the API server, scheduler and controllers.", required=True),
-    Option("nodes", Many(forms.NODE), "The hosts that run pods.", required=True),
-    Option("pods", forms.DESTINATION, "The pods' network, a /24 of it for each node. Without it 172.16.0.0/16."),
-    Option("services", forms.DESTINATION, "The services' network. Without it 10.254.0.0/16."),
-    Option("overlay", forms.choice("vxlan", "host-gw"), "How nodes reach each other's pods. Without it vxlan."),
-    Option("store", forms.choice("embedded", "etcd"), "Where objects are kept. Without it embedded in the server."),
-    Option("etcd", Many(forms.NODE, single=True), "The hosts that run etcd. Without them the master."),
-    Option("heartbeat", forms.number(0.2, 60), "Seconds between two heartbeats of a node. Without it 1."),
-    Option("grace", forms.number(1, 600), "A node not heard of for so many seconds is NotReady. Without it 5."),
-    Option("eviction", forms.number(0, 3600), "Its pods are replaced after so many more. Without it 5."),
-)  # fmt: skip
-
 _VALUES = Table(forms.PARAMETER, forms.PLAIN)
 
 LAB = record(
@@ -344,8 +345,7 @@ LAB = record(
     ),
     Option("profiles", Table(forms.NAME, _VALUES), "Named sets of parameters; `--profile NAME`."),
     Option("templates", Table(forms.NAME, HOST), "What several nodes share; they say `use: NAME`."),
-    _SWITCHES, _CABLES, _HOSTS,
-    Option("cluster", CLUSTER, "A Kubernetes cluster."),
+    _SWITCHES, _CABLES, _HOSTS, _CLUSTER,
     Option("checkpoints", Many(CHECKPOINT), "The steps of the exercise, in order."),
     Option("variants", Table(forms.NAME, VARIANT), "Changes to choose."),
     Option(

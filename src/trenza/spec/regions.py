@@ -12,7 +12,7 @@ from trenza.spec.parameters import COPY, Filling
 from trenza.spec.report import Report, Word, meant
 from trenza.spec.tree import Entry, Mapped, Place, Scalar, Sequence, Tree
 
-REGION = ("hosts", "switches", "cables")
+REGION = ("hosts", "switches", "cables", "cluster")
 
 
 class Regions:
