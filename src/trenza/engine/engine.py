@@ -436,6 +436,10 @@ class Engine:
         services = {node: self._faulty.service_names(node) for node in self.nodes.alive()}
         return read_fault(words, options, Surroundings(observed, cables, services))
 
+    def services_in(self, name: NodeName) -> Sequence[str]:
+        """What runs in a node, as faults call it."""
+        return [] if self._faulty is None else self._faulty.service_names(name)
+
     def break_(self, fault: Fault, *, for_s: float | None = None) -> ActiveFault:
         """Inject a fault, written down before it takes effect; one that fails half-way is undone."""
         faults, record, declared = self._faults(), self.record, self.declared
