@@ -87,31 +87,35 @@ class Gateway:
                 await self._turn_from(member, problems, deadline_s)
 
     async def _ask_until_answered(self, path: str, content: bytes, deadline_s: float) -> Json:
+        """The first answer that a member gives to what may be asked of several."""
         problems: dict[str, str] = {}
-        asked: set[asyncio.Task[Json]] = set()
-        asked_of: dict[asyncio.Task[Json], str] = {}
+        asked: dict[asyncio.Task[Json], str] = {}
+        waiting: set[asyncio.Task[Json]] = set()
         doubtful_s = DOUBTFUL_S
         try:
             while True:
                 member = self._preferred
-                asking = asyncio.create_task(self._ask_one(self.endpoints[member], path, content, READ_S))
-                asked.add(asking)
-                asked_of[asking] = self.endpoints[member]
+                task = asyncio.create_task(self._ask_one(self.endpoints[member], path, content, READ_S))
+                asked[task] = self.endpoints[member]
                 wait_s = min(doubtful_s, max(DOUBTFUL_S, deadline_s - time.monotonic()))
-                done, asked = await asyncio.wait(asked, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+                done, waiting = await asyncio.wait(
+                    {*waiting, task}, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED
+                )
                 if not done:
                     problems[self.endpoints[member]] = f"{self.endpoints[member]}: no answer in time"
                     doubtful_s *= 2
-                for task in done:
-                    try:
-                        return task.result()
-                    except Unavailable as error:
-                        problems[asked_of[task]] = error.message
+                failed = {task: error for task in done if (error := task.exception()) is not None}
+                for task in done - failed.keys():
+                    return task.result()
+                for task, error in failed.items():
+                    if not isinstance(error, Unavailable):
+                        raise error
+                    problems[asked[task]] = error.message
                 await self._turn_from(member, problems, deadline_s)
         finally:
-            for task in asked:
-                task.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
+            unfinished = [task for task in asked if task.cancel()]
+            if unfinished:
+                await asyncio.gather(*unfinished, return_exceptions=True)
 
     async def _turn_from(self, member: int, problems: Mapping[str, str], deadline_s: float) -> None:
         """To the next member, after a while where all have been tried. Raises Unavailable where it is too late."""
