@@ -13,6 +13,7 @@ from api_recorder import ApiRecorder
 from conftest import Cli, until
 from lives import dice, keeper, kill, soak
 from test_cluster_lab import GIVEN_UP_S, LAB, NODES, PORT, Cluster
+from test_commands import completed
 
 pytestmark = [pytest.mark.kernel, pytest.mark.side_by_side]
 
@@ -21,6 +22,7 @@ SERVER, AGENT = "kube-apiserver", "kubelet"
 ROUNDS = 20
 WRITES = 30
 """So many answered writes between two changes of fortune."""
+SUBNETS = "/coreos.com/network/subnets"
 DATABASE = "/var/lib/etcd/default/member/snap/db"
 
 
@@ -53,6 +55,10 @@ def test_what_faults_kill_of_a_cluster_stays_dead_until_it_is_healed(cluster: Cl
         refused = cli("fault", "kill", node, typed)
         assert refused.returncode == 2
         assert f"did you mean {meant}?" in refused.stderr
+    assert completed(cli, "trenza fault kill larrain ") == {AGENT}
+    assert {SERVER, "etcd"} <= completed(cli, "trenza fault stop playancha ")
+    assert {"kill", "cut"} <= completed(cli, "trenza fault ")
+    assert set(NODES) <= completed(cli, "trenza fault kill ")
 
     cli.ok("fault", "kill", "larrain", AGENT)
     cli.ok("fault", "stop", "concepcion", AGENT)
@@ -204,6 +210,36 @@ def test_a_corrupt_member_is_named_and_can_be_mended(ha: Cluster, cli: Cli) -> N
     assert "what-it-says" in own
     until(lambda: "Writable" in _store_events(cli), what="the event")
     ha.plan_is_empty()
+
+
+def test_what_people_write_into_etcd_of_flannels_is_taken_back_or_refused(cluster: Cluster, cli: Cli) -> None:
+    cluster.apply_apache()
+    names = {name for name, _ in cluster.pods().values()}
+
+    def etcdctl(*words: str) -> str:
+        return cli.ok("exec", "playancha", "--", "etcdctl", *words)
+
+    leases = etcdctl("get", "--prefix", SUBNETS)
+    assert etcdctl("del", "--prefix", SUBNETS).strip() == "2"
+    until(lambda: etcdctl("get", "--prefix", SUBNETS) == leases, what="both leases again")
+    assert set(cluster.served(f"10.9.0.2:{PORT}")) == names
+
+    etcdctl("put", "/coreos.com/network/config", '{"Network": "10.9.0.0/16", "Backend": {"Type": "vxlan"}}')
+    cli.ok("fault", "kill", "larrain", AGENT)
+    cli.ok("heal")
+
+    def ready() -> str:
+        conditions = cluster.get("node", "larrain")["status"]["conditions"]
+        return next(f"{one['status']}: {one['message']}" for one in conditions if one["type"] == "Ready")
+
+    until(lambda: "False: the pod network 10.9.0.0/16 overlaps 10.9.0.2/24" in ready(), GIVEN_UP_S, "its refusal")
+    assert set(cluster.served(f"10.9.0.3:{PORT}")) & names
+    cli.ok("fault", "kill", "playancha", SERVER)
+    cli.ok("heal")
+    until(lambda: cluster.try_kubectl("get", "nodes").returncode == 0, GIVEN_UP_S, "the server")
+    until(lambda: cluster.is_ready("larrain"), GIVEN_UP_S, "larrain")
+    until(lambda: len(set(cluster.served(f"10.9.0.2:{PORT}"))) == 2, GIVEN_UP_S, "two pods")
+    cluster.plan_is_empty()
 
 
 REJOIN = """
