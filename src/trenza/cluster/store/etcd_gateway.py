@@ -113,9 +113,10 @@ class Gateway:
                     problems[asked[task]] = error.message
                 await self._turn_from(member, problems, deadline_s)
         finally:
-            unfinished = [task for task in asked if task.cancel()]
-            if unfinished:
-                await asyncio.gather(*unfinished, return_exceptions=True)
+            if any(not task.done() or task.exception() for task in asked):
+                for task in asked:
+                    task.cancel()
+                await asyncio.gather(*asked, return_exceptions=True)  # nobody else asks those that failed
 
     async def _turn_from(self, member: int, problems: Mapping[str, str], deadline_s: float) -> None:
         """To the next member, after a while where all have been tried. Raises Unavailable where it is too late."""
