@@ -10,7 +10,7 @@ from typing import Any
 from trenza.cli.arguments import add_format, add_lab, complete_nodes
 from trenza.cli.speech import language, put, put_json, table, tr
 from trenza.client.session import ask, get_running
-from trenza.errors import UsageError
+from trenza.errors import TrenzaError, UsageError
 
 Data = dict[str, Any]
 IMPAIRMENTS = {
@@ -28,12 +28,26 @@ def configure_fault(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = "\n".join(["faults:", *(f"  trenza fault {usage}" for usage in KINDS.values())])
     action = parser.add_argument("words", metavar="KIND TARGET", nargs="*", help="what to break, and where")
-    action.completer = lambda **given: [*KINDS, *complete_nodes(**given)]  # type: ignore[attr-defined]
+    action.completer = _complete_fault  # type: ignore[attr-defined]
     parser.add_argument("--for", metavar="TIME", dest="duration", help="heal it by itself after 20s, 300ms, 2m")
     for name, help_text in IMPAIRMENTS.items():
         parser.add_argument(f"--{name}", metavar="X", help=f"impair: {help_text}")
     add_lab(parser)
     add_format(parser)
+
+
+def _complete_fault(parsed_args: argparse.Namespace, **given: Any) -> list[str]:
+    """A kind; behind it a node; behind that, where a service is broken, what runs there."""
+    from trenza.fault.reading import KINDS, OF_SERVICES
+
+    words = parsed_args.words or []
+    if len(words) == 2 and words[0] in OF_SERVICES:
+        try:
+            request = {"verb": "services_in", "node": words[1]}
+            return list(ask(get_running(parsed_args.lab), request)["services"])
+        except TrenzaError:
+            return []
+    return complete_nodes(parsed_args, **given) if words else [*KINDS]
 
 
 def run_fault(arguments: argparse.Namespace) -> int:

@@ -65,10 +65,24 @@ def _forward(lab: str, server: Data, port: int) -> int:
 
 # ---------------------------------------------------------------- show cluster
 def put_cluster(shown: Data) -> None:
-    """Nodes with their leases, pods, services; of one service the rules behind it in words."""
+    """Nodes with their leases, pods, services, the store; of one service the rules behind it in words."""
     if "words" in shown:
         put("\n".join(shown["words"]))
         return
+    for alarm in shown["store"]["alarms"]:
+        note(tr(f"the store is read-only: {alarm}", f"el almacén es de solo lectura: {alarm}"))
+    if shown["problem"] is not None:
+        note(shown["problem"])
+    if shown["problem"] is None:
+        _put_objects(shown)
+    members = [
+        [one["node"], one["kind"], _health(one), f"{one['bytes'] / 1e6:.1f} MB" if one["bytes"] else "-"]
+        for one in shown["store"]["members"]
+    ]
+    put(table([tr("STORE", "ALMACÉN"), tr("KIND", "TIPO"), tr("STATE", "ESTADO"), tr("SIZE", "TAMAÑO")], members))
+
+
+def _put_objects(shown: Data) -> None:
     leases = {one["value"].get("PublicIP"): one["subnet"].replace("-", "/") for one in shown["leases"] if one["value"]}
     rows = [[_name(one), _ready(one), _address(one), leases.get(_address(one), "-")] for one in shown["nodes"]]
     put(table([tr("NODE", "NODO"), tr("STATE", "ESTADO"), tr("ADDRESS", "DIRECCIÓN"), tr("PODS IN", "PODS EN")], rows))
@@ -87,6 +101,13 @@ def put_cluster(shown: Data) -> None:
     ]  # fmt: skip
     heads = [tr("SERVICE", "SERVICIO"), tr("ADDRESS", "DIRECCIÓN"), tr("PORTS", "PUERTOS"), tr("BACKENDS", "DESTINOS")]
     put(table(heads, services))
+    put()
+
+
+def _health(member: Data) -> str:
+    if member["problem"] is not None:
+        return str(member["problem"])
+    return tr("leader", "líder") if member["leader"] else tr("follower", "seguidor")
 
 
 def _name(one: Data) -> str:

@@ -384,6 +384,7 @@ def _dry_run(arguments: argparse.Namespace, lab_file: LabFile, name: str) -> int
         finally:
             os.close(descriptor)
         return _report_plan(arguments, result)
+    from trenza.model.cluster import ETCD
     from trenza.model.state import State
     from trenza.plan.diff import diff
     from trenza.plan.explain import explain
@@ -396,6 +397,7 @@ def _dry_run(arguments: argparse.Namespace, lab_file: LabFile, name: str) -> int
         variants=tuple(arguments.variants),
         until=arguments.until,
         start=arguments.start,
+        has_etcd=os.access(ETCD, os.X_OK),
     )
     lab = read(lab_file.source, lab_file.shown(), choices, language()).lab
     sources = {file.source for node in lab.nodes for file in node.files if file.source is not None}

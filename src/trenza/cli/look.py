@@ -37,7 +37,7 @@ def _show_cluster(lab: str, services: Sequence[str], form: str) -> int:
         put_json("cluster", shown)
     else:
         put_cluster(shown)
-    return 0
+    return int(shown.get("problem") is not None)
 
 
 def configure_show(parser: argparse.ArgumentParser) -> None:

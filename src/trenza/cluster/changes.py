@@ -20,13 +20,34 @@ class Told:
     """A change: the host that it happened to ("" for none), a sentence in English and Spanish, and what programs read.
 
     Every change has a `state`: a node's Ready, NotReady, Removed; a pod's phase, Terminating, Deleted; of a service's
-    endpoints `endpoints`.
+    endpoints `endpoints`; of the store ReadOnly, Writable; of a member of etcd Unwell, Well.
     """
 
     node: str
     text: str
     text_es: str
     fields: Mapping[str, Any]
+
+
+def store_changes(before: Object | None, now: Object, members: Mapping[str, str]) -> Iterator[Told]:
+    """What became of the store, as the server tells of it; `members` are the hosts by the URLs of their etcds."""
+    alarms = [frozenset() if one is None else frozenset(one["alarms"]) for one in (before, now)]
+    if alarms[1] - alarms[0]:
+        why = "; ".join(sorted(alarms[1]))
+        yield Told("", f"the store is read-only: {why}", f"el almacén es de solo lectura: {why}", {"state": "ReadOnly"})
+    elif alarms[0] and not alarms[1]:
+        yield Told("", "the store takes writes again", "el almacén vuelve a aceptar escrituras", {"state": "Writable"})
+    was = {} if before is None else {one["endpoint"]: one["problem"] for one in before["members"]}
+    for one in now["members"]:
+        host = members.get(one["endpoint"])
+        if host is None:
+            continue  # the embedded one: its alarm says all
+        if one["problem"] is not None and one["problem"] != was.get(one["endpoint"]):
+            yield Told(
+                host, f"etcd of {host}: {one['problem']}", f"etcd de {host}: {one['problem']}", {"state": "Unwell"}
+            )
+        elif one["problem"] is None and was.get(one["endpoint"]) is not None:
+            yield Told(host, f"etcd of {host} is well again", f"etcd de {host} vuelve a estar bien", {"state": "Well"})
 
 
 def node_changes(before: Object | None, now: Object | None) -> Iterator[Told]:

@@ -23,6 +23,7 @@ _READ_BYTES: Final = 1 << 16
 _MAX_IDLE: Final = 8
 SUBNETS: Final = "/coreos.com/network/subnets"
 NETWORK_CONFIG: Final = "/coreos.com/network/config"
+STORE: Final = "/trenza/store"
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Connect = Callable[[], Awaitable[Streams]]
@@ -146,7 +147,9 @@ class HttpApi:
                     connection.close()
                     if connection.used and not isinstance(error, TimeoutError):
                         continue  # it had been closed while it was idle; each turn has one idle connection less
-                raise ApiError(f"{method} {path}: the API server does not answer ({error or 'too late'})") from error
+                raise ApiError(
+                    f"{method} {path}: the API server does not answer ({str(error) or 'too late'})"
+                ) from error
             except BaseException:
                 if connection is not None:
                     connection.close()
@@ -176,7 +179,7 @@ class HttpApi:
                     _read("GET", path, response.status_code, answer)
             yield _lines(path, connection)
         except (OSError, h11.ProtocolError, EOFError, TimeoutError) as error:
-            raise ApiError(f"GET {path}: the API server does not answer ({error or 'too late'})") from error
+            raise ApiError(f"GET {path}: the API server does not answer ({str(error) or 'too late'})") from error
         finally:
             if connection is not None:
                 connection.close()

@@ -22,6 +22,7 @@ from trenza.fault.reading import Surroundings, read_fault
 from trenza.linux.nodes import NodeHandle, Nodes
 from trenza.linux.uplink_filter import GRANTS
 from trenza.model.checks import Check
+from trenza.model.cluster import ETCD
 from trenza.model.lab import Lab, ToNat
 from trenza.model.measurements import Measurements
 from trenza.model.names import Interface, NicName, NodeName, bare_name
@@ -90,7 +91,7 @@ class Aim:
 
 
 class Engine:
-    """One lab on one kernel. `fetch` reads a file that lies below the lab's directory."""
+    """One lab on one kernel. `fetch` reads a file below the lab's directory; `has` tells of a program by its path."""
 
     def __init__(
         self,
@@ -101,6 +102,7 @@ class Engine:
         fetch: Callable[[str], bytes],
         require: Callable[[State], None] = lambda wanted: None,
         faulty: FaultNodes | None = None,
+        has: Callable[[str], bool] = lambda program: True,
     ) -> None:
         self.kernel = kernel
         self.nodes = nodes
@@ -108,6 +110,7 @@ class Engine:
         self.journal = journal
         self.fetch = fetch
         self._require = require
+        self._has = has
         self._record_path = record_path
         self.record = Record.load(record_path)
         active = of_data(self.record.faults) if self.record is not None else []
@@ -131,6 +134,7 @@ class Engine:
             variants=tuple(record.variants),
             until=record.until,
             start=record.mode in (Mode.START, Mode.TRIAL),
+            has_etcd=record.has_etcd,
         )
         asked = repr((record.source, choices, record.language))
         if self._parsed is None or self._parsed[0] != asked:
@@ -333,6 +337,7 @@ class Engine:
             until=request.until,
             nat=list(request.nat),
             files=dict(request.files),
+            has_etcd=self._has(ETCD) if self.record is None else self.record.has_etcd,
         )
 
     def perform(self, plan: Plan, done: Callable[[Operation, int, int], None] = lambda *_: None) -> None:
@@ -438,6 +443,10 @@ class Engine:
         assert self._faulty is not None
         services = {node: self._faulty.service_names(node) for node in self.nodes.alive()}
         return read_fault(words, options, Surroundings(observed, cables, services))
+
+    def services_in(self, name: NodeName) -> Sequence[str]:
+        """What runs in a node, as faults call it."""
+        return [] if self._faulty is None else self._faulty.service_names(name)
 
     def break_(self, fault: Fault, *, for_s: float | None = None) -> ActiveFault:
         """Inject a fault, written down before it takes effect; one that fails half-way is undone."""
@@ -628,4 +637,4 @@ def _how(record: Record) -> str:
 
 def _whole(record: Record) -> Choices:
     """All of the lab, under the choices that it was started with."""
-    return Choices(profile=record.profile, parameters=record.parameters, variants=tuple(record.variants))
+    return Choices(record.profile, record.parameters, tuple(record.variants), has_etcd=record.has_etcd)

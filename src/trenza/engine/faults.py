@@ -35,7 +35,7 @@ from trenza.plan.kernel import Kernel
 
 @dataclass(frozen=True, slots=True)
 class Resting:
-    """A service that a fault keeps from running. `argv` is set for one that nobody declared: it is started by that."""
+    """A service that a fault keeps from running. `argv`, set where it was started by hand, is what starts it again."""
 
     node: NodeName
     service: str
@@ -78,7 +78,7 @@ class FaultNodes(Protocol):
         ...
 
     def service_command(self, node: NodeName, service: str) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-        """The command line and environment of a service's first process."""
+        """The command line and environment of a service's first process; empty where others start it again."""
         ...
 
     def run_detached(self, node: NodeName, argv: Sequence[str], env: Mapping[str, str]) -> None:

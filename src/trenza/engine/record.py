@@ -44,6 +44,8 @@ class Record:
     parameters: dict[str, str] = field(default_factory=dict)
     variants: list[str] = field(default_factory=list)
     until: str | None = None
+    has_etcd: bool = True
+    """Whether the machine had etcd when the lab was born: it keeps the store that it was born with."""
     files: dict[str, str] = field(default_factory=dict)
     """What the files that the lab takes from its directory held when they were read: base64 by name."""
     launched: dict[str, str] = field(default_factory=dict)

@@ -24,6 +24,8 @@ KINDS: Mapping[str, str] = {
 }
 """How each is typed."""
 
+OF_SERVICES = ("kill", "stop", "pause")
+
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)([a-z%]*)")
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 _BITS = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
@@ -49,7 +51,7 @@ def read_fault(words: Sequence[str], options: Mapping[str, str], around: Surroun
     kind, names = words[0], words[1:]
     if options and kind != "impair":
         raise UsageError(f"{', '.join(f'--{name}' for name in options)} goes with impair only", hint=KINDS["impair"])
-    wanted = {"kill": (2, 2), "stop": (2, 2), "pause": (2, 2), "partition": (1, 2)}.get(kind, (1, 1))
+    wanted = (2, 2) if kind in OF_SERVICES else (1, 2) if kind == "partition" else (1, 1)
     if not wanted[0] <= len(names) <= wanted[1]:
         raise UsageError(f"{kind} takes {'one name' if wanted == (1, 1) else 'two names'}", hint=KINDS[kind])
     match kind:

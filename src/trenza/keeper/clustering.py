@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 import ssl
 import threading
@@ -25,7 +26,10 @@ from trenza.keeper.manifests import Manifests
 from trenza.keeper.pods import Pods, is_ready
 from trenza.linux.inside import SandboxNodes
 from trenza.linux.netns import Home
-from trenza.model.cluster import API_PORT, ETCD_PORT, MANIFESTS, Cluster, Member
+from trenza.linux.processes import signal_all
+from trenza.model.cluster import AGENT, API_PORT, MANIFESTS, Cluster, Member
+from trenza.model.cluster import SERVER as SERVER_NAME
+from trenza.model.names import NodeName
 from trenza.model.state import File
 from trenza.wire import Message
 
@@ -74,9 +78,16 @@ class Clustering:
         if cluster is None:
             return
         alive = self._nodes.alive()
-        for what, host in ((SERVER, cluster.master.node), *((one.node, one.node) for one in cluster.nodes)):
+        for what, host, name in _parts(cluster):
             handle = alive.get(host)
-            if handle is None or handle.pid is None or what in self._starting or self._is_running(what):
+            if handle is None or handle.pid is None or what in self._starting:
+                continue
+            running = self._is_running(what)
+            if (host, name) in self._broken(paused=False):
+                if running and what in self._watched:  # it was on its way when the fault was injected
+                    signal_all([self._watched[what][0]], signal.SIGKILL)
+                continue
+            if running:
                 continue
             self._starting.add(what)
             self._is_new |= what == SERVER
@@ -84,6 +95,20 @@ class Clustering:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         self._report(cluster)
+
+    def processes(self, node: NodeName) -> dict[str, int | None]:
+        """What of the cluster belongs to a node, by its name, and the pid of what runs."""
+        from trenza.cluster.node.launch import find
+
+        cluster = self._cluster
+        parts = () if cluster is None else _parts(cluster)
+        return {name: find(self._directory / what) for what, host, name in parts if host == node}
+
+    def _broken(self, *, paused: bool = True) -> set[tuple[NodeName, str]]:
+        """What faults keep from running, by host and name; with `paused`, also what they have stopped."""
+        active = () if self._engine.faults is None else self._engine.faults.active
+        resting = {(one.node, one.service) for fault in active for one in fault.resting}
+        return resting | {pair for fault in active for pair in fault.paused} if paused else resting
 
     def _report(self, cluster: Cluster) -> None:
         """What becomes of its nodes, pods and services goes to the journal from now on."""
@@ -104,11 +129,14 @@ class Clustering:
             until = time.monotonic() + _LOCKED_S
             while not self._is_running(what) and time.monotonic() < until:
                 await asyncio.sleep(_ASK_AGAIN_S)  # it has to open its directory first
+            self._engine.hold_faults()
         except (TrenzaError, OSError) as error:
             journal.say("error", where, f"{_named(what)} was not started: {error}")
         finally:
             self._starting.discard(what)
-        if what not in self._watched:  # it ended at once: its log says why
+        if what in self._watched:
+            self.attend()
+        else:  # it ended at once: its log says why
             self._loop.call_later(_FAILED_AGAIN_S, self.attend)
 
     def _authority(self) -> Authority:
@@ -175,7 +203,7 @@ class Clustering:
     def _arguments(self, cluster: Cluster) -> list[str]:
         """The server's command line."""
         address = str(cluster.master.address)
-        etcd = ",".join(f"http://{member.address}:{ETCD_PORT}" for member in cluster.etcd)
+        etcd = ",".join(member.etcd for member in cluster.etcd)
         return [
             "--listen", f"0.0.0.0:{API_PORT}", "--state", str(self._directory / SERVER), "--address", address,
             "--pods", str(cluster.pods), "--services", str(cluster.services), "--overlay", cluster.overlay,
@@ -248,10 +276,10 @@ class Clustering:
     # ------------------------------------------------------------------ being ready
     async def unready(self, deadline_s: float = READY_S) -> list[str]:
         """Wait until the server answers and every node is Ready; what is missing at the deadline."""
-        cluster = self._cluster
-        if cluster is None:
+        cluster, broken = self._cluster, self._broken()
+        if cluster is None or (cluster.master.node, SERVER_NAME) in broken:
             return []
-        wanted = {str(member.node) for member in cluster.nodes}
+        wanted = {str(member.node) for member in cluster.nodes if (member.node, AGENT) not in broken}
         until = time.monotonic() + deadline_s
         missing = [f"{cluster.master.node}: the API server does not answer"]
         api = self._api(cluster)
@@ -355,24 +383,53 @@ class Clustering:
 
     async def show(self, connection: Connection, message: Message) -> None:
         """Nodes, leases, pods and services as the server tells; with `service` what is done for that one, in words."""
+        from trenza.cluster.api import ApiError
         from trenza.cluster.explained import explained
 
         cluster = self._required()
         api = self._api(cluster)
         try:
-            found: dict[str, Sequence[Any]] = {}
-            for kind in ("nodes", "pods", "services"):
-                found[kind] = (await api.list(f"v1/{kind}")).items
-            found["slices"] = (await api.list("discovery.k8s.io/v1/endpointslices")).items
-            leases = [{"subnet": one.subnet, "value": one.value} for one in (await api.leases.subnets()).leases]
+            found: dict[str, Sequence[Any]] = dict.fromkeys(("nodes", "pods", "services", "slices"), ())
+            leases: list[Message] = []
+            store, problem = await self._store(cluster, api), None
+            try:
+                for kind in ("nodes", "pods", "services"):
+                    found[kind] = (await api.list(f"v1/{kind}")).items
+                found["slices"] = (await api.list("discovery.k8s.io/v1/endpointslices")).items
+                leases = [{"subnet": one.subnet, "value": one.value} for one in (await api.leases.subnets()).leases]
+            except ApiError as error:  # without its store the server still knows who of it is lost
+                problem = error.message
         finally:
             api.close()
+        if problem is not None and message.get("service"):
+            raise UsageError(problem)
         if message.get("service"):
             names = str(message["namespace"]), str(message["service"])
             words = explained(cluster, found["services"], found["slices"], *names, str(message["language"]))
             connection.send({"result": {"service": "/".join(names), "words": words}})
             return
-        connection.send({"result": {**found, "leases": leases}})
+        connection.send({"result": {**found, "leases": leases, "store": store, "problem": problem}})
+
+    async def _store(self, cluster: Cluster, api: HttpApi) -> Message:
+        """The store's alarms, and of its members who each is and what is wrong with it."""
+        from trenza.cluster.client import STORE
+
+        status = await api.request("GET", STORE)
+        hosts = {one.etcd: str(one.node) for one in cluster.etcd}
+        members = [
+            {"node": hosts.get(one["endpoint"], str(cluster.master.node)), "kind": "etcd" if hosts else "embedded",
+             "leader": one["leader"], "bytes": one["database_bytes"], "problem": one["problem"]}
+            for one in status["members"]
+        ]  # fmt: skip
+        return {"alarms": status["alarms"], "members": members}
+
+
+def _parts(cluster: Cluster) -> tuple[tuple[str, NodeName, str], ...]:
+    """What a cluster runs: which directory it has, in which host it is, and what it is called there."""
+    return (
+        (SERVER, cluster.master.node, SERVER_NAME),
+        *((member.node, member.node, AGENT) for member in cluster.nodes),
+    )
 
 
 def _named(what: str) -> str:

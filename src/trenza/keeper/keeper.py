@@ -84,7 +84,8 @@ class Keeper:
         self._lab_directory = -1
         self.engine = Engine(
             self.kernel, self.nodes, self.journal, directory / "lab.json", self._fetch, self._require,
-            FaultyNodes(self.nodes, self.home),
+            FaultyNodes(self.nodes, self.home, lambda node: self.clustering.processes(node)),
+            lambda program: os.access(program, os.X_OK),
         )  # fmt: skip
         self._busy = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
@@ -143,6 +144,7 @@ class Keeper:
             "forwards": self.forwarding.forwards,
             "unforward": self.forwarding.unforward,
             "nodes": self._nodes,
+            "services_in": self._services_in,
             "started": self._started,
             "save": self.saving.save,
             "export": self.saving.export,
@@ -481,6 +483,10 @@ class Keeper:
     # ------------------------------------------------------------------ looking
     async def _nodes(self, connection: Connection, message: Message) -> None:
         connection.send({"result": {"nodes": self.engine.names()}})
+
+    async def _services_in(self, connection: Connection, message: Message) -> None:
+        """What of a node a fault may kill, stop or pause."""
+        connection.send({"result": {"services": self.engine.services_in(self.engine.resolve(message["node"]))}})
 
     async def _started(self, connection: Connection, message: Message) -> None:
         """How the lab was started, so that it can begin again."""

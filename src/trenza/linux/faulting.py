@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from trenza.errors import KernelError
 from trenza.fault.catalogue import Impairment
@@ -21,10 +21,20 @@ _SHOWS_WITHIN_S = 3.0
 
 
 class FaultyNodes:
-    """Implements `trenza.engine.faults.FaultNodes` for a sandbox."""
+    """Implements `trenza.engine.faults.FaultNodes` for a sandbox.
 
-    def __init__(self, nodes: SandboxNodes, home: Home) -> None:
+    `clustered` tells what of a cluster belongs to a node, by name, and the pid of what runs: whoever asks is who starts
+    it again when no fault keeps it from running.
+    """
+
+    def __init__(
+        self,
+        nodes: SandboxNodes,
+        home: Home,
+        clustered: Callable[[NodeName], Mapping[str, int | None]] = lambda node: {},
+    ) -> None:
         self._nodes = nodes
+        self._clustered = clustered
         self._impairments = Impairments(home)
 
     # ------------------------------------------------------------------ processes
@@ -37,7 +47,7 @@ class FaultyNodes:
         mine = {one.pid for service in declared for one in self._processes(node, service)}
         services = {program: service for service, program in PROGRAMS.items()}
         others = {services.get(one.name, one.name) for one in own_processes(handle.pid) if one.pid not in mine}
-        return sorted({*declared, *others})
+        return sorted({*declared, *others, *self._clustered(node)})
 
     def service_pids(self, node: NodeName, service: str) -> Sequence[int]:
         return [one.pid for one in self._processes(node, service)]
@@ -46,6 +56,9 @@ class FaultyNodes:
         handle = self._nodes.alive().get(node)
         if handle is None or handle.pid is None:
             return []
+        clustered = self._clustered(node)
+        if service in clustered:  # that one process: what it started (a pod, say) is another matter
+            return [one for one in own_processes(handle.pid) if one.pid == clustered[service]]
         declared = self._nodes.pid_of_service(node, service)
         found = of_service(handle.pid, PROGRAMS.get(service, service), declared)
         if declared is not None:
@@ -69,6 +82,8 @@ class FaultyNodes:
             time.sleep(0.002)  # a stopped or ended process of somebody else's tells nobody
 
     def service_command(self, node: NodeName, service: str) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+        if service in self._clustered(node):
+            return (), ()
         processes = self._processes(node, service)
         pids = {one.pid for one in processes}
         first = next((one for one in processes if one.parent not in pids), None)

@@ -9,6 +9,10 @@ from ipaddress import IPv4Address, IPv4Network
 from trenza.model.names import NicName, NodeName
 
 API_PORT = 6443
+ETCD = "/usr/bin/etcd"
+SERVER = "kube-apiserver"
+AGENT = "kubelet"
+"""What the cluster's own processes are called: in `ps`, and by whoever breaks them."""
 ETCD_PORT = 2379
 ETCD_PEER_PORT = 2380
 MANIFESTS = "/etc/kubernetes/addons"
@@ -46,6 +50,11 @@ class Member:
 
     node: NodeName
     address: IPv4Address
+
+    @property
+    def etcd(self) -> str:
+        """Where its etcd answers, if it holds the store."""
+        return f"http://{self.address}:{ETCD_PORT}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -391,6 +391,11 @@ CODES: dict[str, Code] = {
     "W017": Code(
         "one end of cable {name} is free", "un extremo del cable {name} está libre", "Plug it in, or accept it."
     ),
+    "W018": Code(
+        "this machine had no etcd when the lab was made: the API server keeps the cluster's objects itself",
+        "esta máquina no tenía etcd al crear el lab: el servidor de API guarda él mismo los objetos del clúster",
+        "Install etcd and build the lab anew, or write `store: embedded`.",
+    ),
     # notes
     "N001": Code(
         "parameter '{name}' is not used", "el parámetro '{name}' no se usa", "Remove it, or write `$name` somewhere."
@@ -403,6 +408,10 @@ CODES: dict[str, Code] = {
 HINTS: dict[str, tuple[str, str]] = {
     "did_you_mean": ("did you mean {near}? {kind}: {names}", "¿quería decir {near}? {kind}: {names}"),
     "did_you_mean_one": ("did you mean {near}?", "¿quería decir {near}?"),
+    "get_etcd": (
+        "no etcdctl, and no member to lose; for etcd: apt install etcd-server etcd-client, then trenza up --reset",
+        "no hay etcdctl ni miembros que perder; para etcd: apt install etcd-server etcd-client y trenza up --reset",
+    ),
     "there_are": ("{kind}: {names}", "{kind}: {names}"),
     "none_there": ("there are no {kind}", "no hay {kind}"),
     "write": ("write {text}", "escriba {text}"),

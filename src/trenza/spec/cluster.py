@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from trenza.model.cluster import ETCD_PEER_PORT, ETCD_PORT, MANIFESTS, PODS, SERVICES, Cluster, Member
+from trenza.model.cluster import ETCD, ETCD_PEER_PORT, ETCD_PORT, MANIFESTS, PODS, SERVICES, Cluster, Member
 from trenza.model.lab import FileSpec, NodeSpec
 from trenza.model.names import NodeName
 from trenza.model.services import RunService
@@ -19,9 +19,11 @@ from trenza.spec.tree import Place
 _DEFAULT_SUBNETS = 24
 
 
-def cluster_of(record: Decoded | None, drafts: Drafts, nodes: Sequence[NodeSpec], report: Report) -> Cluster | None:
+def cluster_of(
+    record: Decoded | None, drafts: Drafts, nodes: Sequence[NodeSpec], report: Report, *, has_etcd: bool
+) -> Cluster | None:
     """The cluster, or None where there is none or something is wrong with it, which is said."""
-    return None if record is None else _Reader(record, drafts, nodes, report).cluster()
+    return None if record is None else _Reader(record, drafts, nodes, report).cluster(has_etcd)
 
 
 def with_etcd(nodes: Sequence[NodeSpec], cluster: Cluster | None) -> tuple[NodeSpec, ...]:
@@ -50,7 +52,7 @@ def _etcd(member: Member, initial_cluster: str) -> RunService:
     """etcd as a service; corruption is looked for every two seconds, since nothing else finds it (etcd 3.4)."""
     peer = f"http://{member.address}:{ETCD_PEER_PORT}"
     argv = (
-        "/usr/bin/etcd", "--name", member.node, "--data-dir", "/var/lib/etcd/default",
+        ETCD, "--name", member.node, "--data-dir", "/var/lib/etcd/default",
         "--listen-client-urls", f"http://0.0.0.0:{ETCD_PORT}",
         "--advertise-client-urls", f"http://{member.address}:{ETCD_PORT}",
         "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
@@ -67,7 +69,7 @@ class _Reader:
         self._networks = [address.network for node in nodes for address in _addresses(node)]
         self._report = report
 
-    def cluster(self) -> Cluster | None:
+    def cluster(self, has_etcd: bool) -> Cluster | None:
         record = self._record
         master = self._member(record.text("master"), record.place("master"))
         nodes = self._members("nodes")
@@ -79,6 +81,9 @@ class _Reader:
         if master is None or any(member is None for member in (*nodes, *given)) or not nodes:
             return None
         etcd = tuple(member for member in given if member is not None)
+        if store == "etcd" and not has_etcd:
+            self._report.say("W018", record.place("store" if record.text("store") else "etcd"), ("get_etcd", {}))
+            store = "embedded"
         return Cluster(
             master=master,
             nodes=tuple(member for member in nodes if member is not None),

@@ -349,8 +349,7 @@ LAB = record(
     ),
     Option("profiles", Table(forms.NAME, _VALUES), "Named sets of parameters; `--profile NAME`."),
     Option("templates", Table(forms.NAME, HOST), "What several nodes share; they say `use: NAME`."),
-    _SWITCHES, _CABLES, _HOSTS,
-    _CLUSTER,
+    _SWITCHES, _CABLES, _HOSTS, _CLUSTER,
     Option("checkpoints", Many(CHECKPOINT), "The steps of the exercise, in order."),
     Option("variants", Table(forms.NAME, VARIANT), "Changes to choose."),
     Option(

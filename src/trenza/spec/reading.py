@@ -36,13 +36,14 @@ from trenza.spec.yaml_text import Unreadable, decoded, tree_of
 @dataclass(frozen=True, slots=True)
 class Choices:
     """How a lab is to be brought up. `start`: the base alone; `until`: checkpoints up to the one of that name or number
-    (from 1), itself included; neither: all of them."""
+    (from 1), itself included; neither: all of them. Without `has_etcd` a cluster's server is its store."""
 
     profile: str | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     variants: tuple[str, ...] = ()
     until: str | None = None
     start: bool = False
+    has_etcd: bool = True
 
     @property
     def whole(self) -> bool:
@@ -145,7 +146,7 @@ class _Reader:
         drafts = drafts_of(record, self.report)
         wiring = wiring_of(drafts, self.report)
         nodes = nodes_of(drafts, wiring, self.report)
-        cluster = cluster_of(record.record("cluster"), drafts, nodes, self.report)
+        cluster = cluster_of(record.record("cluster"), drafts, nodes, self.report, has_etcd=self.choices.has_etcd)
         self.asking = Asking(drafts, wiring.cables, cluster, self.report)
         nodes = with_manifests(with_etcd(nodes, cluster), cluster, record.record("cluster"))
         lab = Lab(

@@ -51,7 +51,8 @@ async def test_a_number_beyond_64_bits_is_refused(ask: Client, name: str) -> Non
 
 
 async def test_a_token_that_nobody_signed_is_not_read(server: Server, ask: Client, tls: ssl.SSLContext) -> None:
-    head = Tokens(server.authority).signed("default", "x", "", (), 0, 1).partition(".")[0]
+    account = {"metadata": {"namespace": "default", "name": "x", "uid": ""}}
+    head = Tokens(server.authority).signed(account, (), 0, 1).partition(".")[0]
     nested = "W1tb" * 12_000  # [[[…
     assert (await Client(ask.port, tls, f"{head}.{nested}.AAAA")("GET", PODS)).status == 401
 

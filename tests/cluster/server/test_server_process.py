@@ -181,8 +181,16 @@ async def test_a_lost_etcd_member_is_not_felt_and_a_lost_majority_is_waited_for(
             await settles(3)
             assert (await ask("GET", "/readyz")).status == 200
             cluster.members[1].kill()
+            at_once = await ask("POST", MAPS, {"metadata": {"name": "w"}})
+            # proposed to a leader that was lost meanwhile, or not at all
+            assert (at_once.status, at_once.json["reason"]) in ((504, "Timeout"), (503, "ServiceUnavailable"))
             refused = await ask("POST", MAPS, {"metadata": {"name": "x"}})
             assert (refused.status, refused.json["reason"]) == (503, "ServiceUnavailable")
+            assert "more than half of its members have to" in refused.json["message"]
+            assert "retryAfterSeconds" not in refused.json.get("details", {})  # kubectl would hang and say nothing
+            assert (await ask("GET", "/readyz")).status == 500
+            members = (await ask("GET", "/trenza/store")).json["members"]
+            assert [one["problem"] for one in members[:2]] == ["connection refused", "connection refused"]
             cluster.restart(cluster.members[0])
             await settles(4)
     finally:

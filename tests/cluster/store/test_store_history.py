@@ -40,6 +40,8 @@ def good() -> list[Record]:
 
 def test_a_good_history_has_no_violations() -> None:
     assert violations(good()) == ()
+    untold = [replace(one, current=None) if isinstance(one, Refused) else one for one in good()]
+    assert violations(untold) == ()
     assert violations([]) == ()
 
 
@@ -67,6 +69,11 @@ BAD: dict[str, tuple[Change, str]] = {
     "a refusal without reason": (_set(4, current=2), "refused though it was at 2"),
     "a refusal by what was gone": (_set(4, current=2, expected=7, began_s=5.5, ended_s=6), "found /a at 2"),
     "a refusal by what had not come": (_set(5, current=9), "found /a at 9"),
+    "a refusal of what was there all the time": (
+        _set(4, current=None, expected=3, ended_s=3.8, began_s=3.1),
+        "all the time",
+    ),
+    "a refusal of what was absent all the time": (_set(5, current=None, expected=0, began_s=5.1), "all the time"),
     "a refusal as absent while it was there": (_set(5, began_s=1.5, ended_s=1.8), "found /a at 0"),
     "a stale list": (_set(6, began_s=8.0, ended_s=9.0), "had ended before"),
     "a list from the future": (_set(8, began_s=4.0, ended_s=5.5), "read at revision 5 had ended before"),
@@ -110,6 +117,17 @@ def test_a_bad_history_is_named(case: str) -> None:
     change(history)
     found = violations(history)
     assert any(sentence in one for one in found), found
+
+
+def test_what_nobody_counted_is_not_judged() -> None:
+    history = [
+        replace(one, stored=replace(A3, create_revision=0, version=0))
+        for one in good()
+        if one == Got(3.1, 3.9, "/a", A3)
+    ]
+    history += [one for one in good() if isinstance(one, Wrote)]
+    assert violations(history, counted=False) == ()
+    assert violations(history) != ()
 
 
 def test_a_lost_answer_may_mean_either() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trenza.cluster.changes import endpoint_changes, node_changes, pod_changes
+from trenza.cluster.changes import endpoint_changes, node_changes, pod_changes, store_changes
 
 Object = dict[str, Any]
 
@@ -99,3 +99,29 @@ def test_a_services_endpoints_are_those_that_are_ready() -> None:
     assert not list(endpoint_changes(endpoint_slice("172.16.88.2"), endpoint_slice("172.16.88.2")))
     (lost,) = endpoint_changes(endpoint_slice("172.16.88.2"), None)
     assert lost.fields["lost"] == ["172.16.88.2"]
+
+
+URL = "http://10.9.0.2:2379"
+CORRUPT = "etcd raised the alarm CORRUPT"
+
+
+def store(problem: str | None = None, *alarms: str, endpoint: str = URL) -> Object:
+    return {"alarms": list(alarms), "members": [{"endpoint": endpoint, "problem": problem}]}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        (None, store(), []),
+        (store(), store("connection refused"), [("larrain", "Unwell", "etcd of larrain: connection refused")]),
+        (store("no answer"), store("no answer"), []),
+        (store("no answer"), store(), [("larrain", "Well", "etcd of larrain is well again")]),
+        (None, store(None, CORRUPT), [("", "ReadOnly", f"the store is read-only: {CORRUPT}")]),
+        (store(None, CORRUPT), store(None, CORRUPT), []),
+        (store(None, CORRUPT), store(), [("", "Writable", "the store takes writes again")]),
+        (store(), store("full", "full", endpoint="/x"), [("", "ReadOnly", "the store is read-only: full")]),
+    ],
+)
+def test_what_is_told_of_a_store(before: Object | None, now: Object, told: list[tuple[str, str, str]]) -> None:
+    found = [(one.node, one.fields["state"], one.text) for one in store_changes(before, now, {URL: "larrain"})]
+    assert found == told

@@ -292,9 +292,14 @@ def internal_error(why: str) -> ApiError:
     return ApiError(500, "InternalError", f"Internal error occurred: {why}", Details(causes=(cause,)))
 
 
-def unavailable(why: str, *, retry_after_s: int = 1) -> ApiError:
-    """503: the store cannot be asked now."""
-    return ApiError(503, "ServiceUnavailable", why, Details(retry_after_s=retry_after_s))
+def unavailable(why: str) -> ApiError:
+    """503: the store cannot be asked now. It was patient enough: clients who are told when to ask again only hang."""
+    return ApiError(503, "ServiceUnavailable", why)
+
+
+def unanswered(why: str) -> ApiError:
+    """504: the store did not say whether it was done, so that nobody shall ask again without looking."""
+    return ApiError(504, "Timeout", f"{why}: it may have been done or not")
 
 
 def too_many_requests(why: str, *, retry_after_s: int = 1) -> ApiError:

@@ -106,7 +106,7 @@ async def open_stream(
                 raise ApiError((await reader.readexactly(int(length))).decode(errors="replace"), status=status)
     except (OSError, EOFError, TimeoutError, ValueError, IndexError, asyncio.LimitOverrunError) as error:
         _close(writer)
-        raise ApiError(f"{host}:{port} does not answer ({error or 'too late'})") from error
+        raise ApiError(f"{host}:{port} does not answer ({str(error) or 'too late'})") from error
     except BaseException:
         _close(writer)
         raise

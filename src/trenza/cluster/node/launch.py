@@ -22,9 +22,10 @@ from typing import Final
 from trenza.errors import KeeperError
 from trenza.linux import syscalls
 from trenza.linux.syscalls import CLONE_NEWNET, CLONE_NEWPID
+from trenza.model.cluster import AGENT
 
 MODULE: Final = "trenza.cluster.node"
-TITLE: Final = b"kubelet"
+TITLE: Final = AGENT.encode()
 SETTINGS_DESCRIPTOR: Final = 3
 _FLOCK: Final = struct.Struct("hhqqi4x")
 _TITLE_FIELDS: Final = (47, 48)

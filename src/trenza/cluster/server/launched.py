@@ -14,9 +14,10 @@ from pathlib import Path
 
 from trenza.cluster.node.launch import SETTINGS_DESCRIPTOR, Place, enter, hold
 from trenza.cluster.server.__main__ import main as serve
+from trenza.model.cluster import SERVER
 
 MODULE = "trenza.cluster.server.launched"
-TITLE = b"kube-server"
+TITLE = SERVER.encode()
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from trenza.cluster.kinds import discovery, openapi
 from trenza.cluster.kinds.negotiation import aggregated_discovery, discovery_media_type
@@ -18,6 +18,7 @@ from trenza.cluster.kinds.status import (
     internal_error,
     method_not_allowed,
     no_such_path,
+    unanswered,
     unauthorized,
     unavailable,
 )
@@ -35,9 +36,11 @@ from trenza.cluster.server.nodestreams import NodeStreams
 from trenza.cluster.server.registry import Registry
 from trenza.cluster.server.targets import VERBS, target_of, verb_of
 from trenza.cluster.server.users import ANONYMOUS, AUTHENTICATED, Tokens, User, may, may_visit, user_of_certificate
-from trenza.cluster.store.errors import ReadOnly, StoreError, TooLarge
+from trenza.cluster.store.errors import ReadOnly, StoreError, TooLarge, Unavailable
 
 _LOG = logging.getLogger(__name__)
+STORE = "/trenza/store"
+"""How the store is, which no Kubernetes tells: its `Status` as JSON."""
 _HEALTH = ("/healthz", "/livez", "/readyz")
 
 
@@ -60,7 +63,9 @@ class Api:
         except TooLarge as error:
             return status_response(ApiError(413, "RequestEntityTooLarge", error.message))
         except ReadOnly as error:
-            return status_response(unavailable(error.message, retry_after_s=10))
+            return status_response(unavailable(error.message))
+        except Unavailable as error:
+            return status_response(unanswered(error.message) if error.maybe_done else unavailable(error.message))
         except StoreError as error:
             return status_response(unavailable(error.message))
         except Exception as error:  # the root of a request: our own failure is told, and the server lives on
@@ -110,6 +115,8 @@ class Api:
 
     async def _document(self, request: Request) -> Response:
         path, accept = request.path.rstrip("/") or "/", request.header("accept")
+        if path == STORE:
+            return json_response(asdict(await self.registry.store.status()))
         if path.startswith(flannel.ROOT):
             return await flannel.answered(self.registry.store, request)
         parts = path.strip("/").split("/")
@@ -176,7 +183,7 @@ class Api:
             *(f"{one.name}: {one.problem}" for one in status.members if one.problem is not None),
         ]
         # A member that is lost is no reason to say no: the store answers while a majority does.
-        broken = bool(status.alarms) or all(one.problem is not None for one in status.members)
+        broken = bool(status.alarms) or not status.has_majority
         said = "\n".join(("[-]" if broken else "[!]") + problem for problem in problems)
         if broken:
             return text_response(f"{said}\nhealthz check failed\n", 500)

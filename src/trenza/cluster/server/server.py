@@ -40,6 +40,8 @@ from trenza.cluster.store.protocol import Store
 
 ADMIN = "kubernetes-admin"
 COMPACT_EVERY_S = 300.0
+PATIENCE_S = 5.0
+"""An etcd has chosen another leader in less; agents and the keeper wait for an answer for twice as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Server:
 async def open_store(settings: ServerSettings) -> Store:
     """The store of the settings. Raises Unavailable."""
     if settings.etcd:
-        return await EtcdStore.open(settings.etcd)
+        return await EtcdStore.open(settings.etcd, patience_s=PATIENCE_S)
     return await EmbeddedStore.open(settings.directory / "cluster.sqlite")
 
 

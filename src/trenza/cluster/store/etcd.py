@@ -31,7 +31,7 @@ from trenza.cluster.store.errors import (
     TooLarge,
     Unavailable,
 )
-from trenza.cluster.store.etcd_gateway import READ_S, Gateway, Json, Refused
+from trenza.cluster.store.etcd_gateway import NOTHING, READ_S, Gateway, Json, Refused
 from trenza.cluster.store.protocol import (
     Batch,
     Committed,
@@ -192,7 +192,7 @@ class EtcdStore:
 
     async def revision(self) -> int:
         """See Store."""
-        return _revision(await self._read("/v3/kv/range", _NOTHING))
+        return _revision(await self._read("/v3/kv/range", NOTHING))
 
     async def status(self) -> Status:
         """See Store."""
@@ -261,7 +261,7 @@ class EtcdStore:
         except Refused as refused:
             return Member("", endpoint, problem=refused.message), frozenset()
         except Unavailable as error:
-            return Member("", endpoint, problem=error.message), frozenset()
+            return Member("", endpoint, problem=error.message.removeprefix(f"{endpoint}: ")), frozenset()
         names = {one["ID"]: one.get("name", "") for one in listed.get("members", ())}
         alarms, problems = set(), []
         for problem in answer.get("errors", ()):
@@ -441,7 +441,7 @@ def _events_behind(seen: int, piece: list[Json]) -> tuple[Event, ...]:
 
 async def _newest(gateway: Gateway) -> int:
     try:
-        return _revision(await gateway.ask("/v3/kv/range", _NOTHING, repeatable=True))
+        return _revision(await gateway.ask("/v3/kv/range", NOTHING, repeatable=True))
     except Refused as refused:
         raise Unavailable(refused.message) from refused
 
@@ -481,6 +481,3 @@ def _stored(raw: Mapping[str, Any]) -> Stored:
 
 def _revision(answer: Json) -> int:
     return int(answer["header"]["revision"])
-
-
-_NOTHING: Json = {"key": _encoded("\1"), "limit": "1", "keys_only": True}

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import inf
 from operator import itemgetter
 
@@ -37,13 +38,13 @@ class Wrote:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A transaction refused because `key` was at `current` (0: absent) and not at `expected`."""
+    """A transaction refused because `key` was at `current` (0: absent, None: it was not told) and not at `expected`."""
 
     began_s: float
     ended_s: float
     key: str
     expected: int
-    current: int
+    current: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +80,13 @@ class Watched:
 Record = Wrote | Refused | Listed | Got | Watched
 
 
-def violations(history: Iterable[Record], *, start: int = 1) -> tuple[str, ...]:
+def violations(history: Iterable[Record], *, start: int = 1, counted: bool = True) -> tuple[str, ...]:
     """What contradicts the promises of `protocol.Store`.
 
-    The store was empty at revision `start`, nobody else wrote to it, and it holds no keys with leases.
+    The keys were absent at revision `start`, nobody else wrote to them, and they have no leases. Unless `counted`,
+    nobody was told when a key was created and how often it was written: `create_revision` and `version` are 0.
     """
-    return _Judge(tuple(history), start).verdict()
+    return _Judge(tuple(history), start, counted).verdict()
 
 
 @dataclass(slots=True)
@@ -98,8 +100,9 @@ class _Change:
 
 
 class _Judge:
-    def __init__(self, history: Sequence[Record], start: int) -> None:
+    def __init__(self, history: Sequence[Record], start: int, counted: bool) -> None:
         self._start = start
+        self._counted = counted
         self._wrote = [one for one in history if isinstance(one, Wrote)]
         self._refused = [one for one in history if isinstance(one, Refused)]
         self._listed = [one for one in history if isinstance(one, Listed)]
@@ -186,6 +189,8 @@ class _Judge:
                         self._of_key[key].append((revision, None))
                     continue
                 created, version = (revision, 1) if before is None else (before.create_revision, before.version + 1)
+                if not self._counted:
+                    created = version = 0
                 self._of_key[key].append((revision, Stored(key, value, created, revision, version)))
 
     def _at(self, key: str, revision: int) -> Stored | None:
@@ -251,7 +256,21 @@ class _Judge:
     def _judge_refused(self, refused: Refused) -> None:
         if refused.current == refused.expected:
             self._found.append(f"a write of {refused.key} was refused though it was at {refused.expected} as expected")
-        self._judge_held("a refusal found", refused.key, refused.current, refused.began_s, refused.ended_s)
+        if refused.current is not None:
+            self._judge_held("a refusal found", refused.key, refused.current, refused.began_s, refused.ended_s)
+        elif any(
+            since_s < refused.began_s and refused.ended_s < until_s
+            for since_s, until_s in self._surely_at(refused.key, refused.expected)
+        ):
+            self._found.append(f"a write of {refused.key} was refused though it was at {refused.expected} all the time")
+
+    def _surely_at(self, key: str, mod_revision: int) -> Iterator[tuple[float, float]]:
+        """Between which moments `key` was nowhere but at `mod_revision`, as far as the watches saw."""
+        versions: list[tuple[int, Stored | None]] = [(self._start, None), *self._of_key.get(key, [])]
+        for (since, stored), (until, _) in pairwise((*versions, (0, None))):
+            if self._mod_revision(stored) == mod_revision:
+                since_s = self._changes[since].ended_s if since in self._changes else -inf
+                yield since_s, self._changes[until].began_s if until else inf
 
     # --- reads and watches
 

@@ -133,6 +133,11 @@ class Status:
     alarms: tuple[str, ...] = ()
 
     @property
+    def has_majority(self) -> bool:
+        """Whether so many members are well that the store can answer."""
+        return 2 * sum(member.problem is None for member in self.members) > len(self.members)
+
+    @property
     def database_bytes(self) -> int:
         """The size of the largest member's database."""
         return max((member.database_bytes for member in self.members), default=0)
