@@ -103,3 +103,34 @@ def test_manifests_are_there_as_long_as_the_lab_says_so(cli: Cli) -> None:
     assert "web.yaml: no matches for kind 'Deploymint' in version 'apps/v1'" in refused.stderr
     assert cluster.get("deployment", "web")["status"]["readyReplicas"] == 1, "a slip takes nothing away"
     assert "nothing is left" in cli.ok("down", "little")
+
+
+def test_what_was_made_with_kubectl_is_saved_and_built_again(cli: Cli) -> None:
+    cluster = Cluster(cli)
+    cluster.apply_apache()
+    cluster.kubectl("create", "namespace", "mine")
+    cluster.kubectl("-n", "mine", "create", "deployment", "d", "--image=host", "--", "sleep", "infinity")
+    cluster.kubectl("create", "job", "once", "--image=host", "--", "true")
+    cluster.kubectl("run", "bare", "--image=host", "--command", "--", "sleep", "infinity")
+    address = cluster.get("service", "apache")["spec"]["clusterIP"]
+    cli.ok("save", "-o", "mine.trenza", LAB)
+    assert "nothing is left" in cli.ok("down", LAB)
+    assert "the same as when it was saved" in cli.ok("up", "mine.trenza")
+    cluster.config.write_text(cli.ok("kubeconfig", LAB))
+    assert cluster.get("service", "apache")["spec"]["clusterIP"] == address
+    assert set(cluster.served(f"{address}:80", source="larrain")) == {
+        one["metadata"]["name"] for one in cluster.get("pods", "-l", "app=apache")["items"]
+    }
+    cluster.kubectl("-n", "mine", "rollout", "status", "deployment/d", "--timeout=30s")
+    cluster.kubectl("wait", "--for=condition=Complete", "--timeout=30s", "job/once")
+    assert cluster.get("pod", "bare")["status"]["phase"] == "Running"
+    assert checked(cli, "--checkpoint", "pods")["points"] == 10
+    # a manifest that is copied there is applied, and one with a slip is told
+    good, bad = cli.directory / "good.yaml", cli.directory / "bad.yaml"
+    good.write_text(SETTINGS)
+    bad.write_text("kind: [")
+    cli.ok("cp", str(good), "playancha:/etc/kubernetes/addons/")
+    assert cluster.get("configmap", "settings")["data"] == {"colour": "blue"}
+    told = cli("cp", str(bad), "playancha:/etc/kubernetes/addons/")
+    assert (told.returncode, "bad.yaml: line 1: not YAML" in told.stderr) == (1, True), told
+    assert "nothing is left" in cli.ok("down", LAB)

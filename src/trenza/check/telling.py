@@ -173,6 +173,7 @@ def question_title(question: Question) -> Said:
 
 def _objects_title(question: KubernetesObject) -> Said:
     parts = [str(question.count)] if question.count is not None else []
+    parts += [f"≥{question.at_least}"] if question.at_least is not None else []
     parts += [question.kind, question.name, question.labels]
     parts += [f"@{question.node}"] if question.node is not None else []
     parts += [question.condition, *(f"{path}={value}" for path, value in question.has.items())]

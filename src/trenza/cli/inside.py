@@ -129,14 +129,16 @@ def run_cp(arguments: argparse.Namespace) -> int:
     if to_node is not None:
         path = to_path + name if to_path.endswith("/") or not to_path else to_path
         request = {"verb": "put", "node": to_node, "path": path or name, "mode": mode & 0o777}
-        ask(lab, {**request, "content": base64.b64encode(content).decode()})
-    else:
-        target = Path(to_path) / name if Path(to_path).is_dir() else Path(to_path)
-        try:
-            target.write_bytes(content)
-            target.chmod(mode & 0o777)
-        except OSError as error:
-            raise UsageError(f"cannot write {target}: {error.strerror}") from error
+        answer = ask(lab, {**request, "content": base64.b64encode(content).decode()})
+        for text in answer["unready_cluster"]:
+            note(tr(f"cluster: {text}", f"clúster: {text}"))
+        return int(bool(answer["unready_cluster"]))
+    target = Path(to_path) / name if Path(to_path).is_dir() else Path(to_path)
+    try:
+        target.write_bytes(content)
+        target.chmod(mode & 0o777)
+    except OSError as error:
+        raise UsageError(f"cannot write {target}: {error.strerror}") from error
     return 0
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import posixpath
 import signal
 import socket
 import ssl
@@ -27,7 +28,7 @@ from trenza.keeper.pods import Pods, is_ready
 from trenza.linux.inside import SandboxNodes
 from trenza.linux.netns import Home
 from trenza.linux.processes import signal_all
-from trenza.model.cluster import AGENT, API_PORT, MANIFESTS, Cluster, Member
+from trenza.model.cluster import AGENT, API_PORT, MANIFESTS, SAVED, Cluster, Member
 from trenza.model.cluster import SERVER as SERVER_NAME
 from trenza.model.names import NodeName
 from trenza.model.state import File
@@ -56,6 +57,7 @@ class Clustering:
         self._nodes = nodes
         self._home = home
         self._directory = directory / "cluster"
+        self._applied = Manifests(self._directory / "applied.json")
         self._single_id = single_id
         self._loop = asyncio.get_running_loop()
         self._watched: dict[str, tuple[int, int]] = {}
@@ -312,11 +314,10 @@ class Clustering:
         if missing:
             return missing
         api = self._api(cluster)
-        manifests = Manifests(self._directory / "applied.json")
         try:
-            problems = await manifests.apply(api, self._manifests(cluster), keep_unread=keep_unread)
+            problems = await self._applied.apply(api, self._manifests(cluster), keep_unread=keep_unread)
             while True:
-                missing = await manifests.unready(api)
+                missing = await self._applied.unready(api)
                 if not missing or problems or time.monotonic() > until:
                     return [*problems, *missing]
                 await asyncio.sleep(_ASK_AGAIN_S)
@@ -325,13 +326,33 @@ class Clustering:
 
     def _manifests(self, cluster: Cluster) -> dict[str, bytes]:
         """The manifests by name, as they are in the master now."""
-        found = {}
-        for thing in self._engine.wanted:
-            if isinstance(thing, File) and thing.node == cluster.master.node and thing.path.startswith(f"{MANIFESTS}/"):
-                read = self._nodes.read(thing.node, thing.path)
-                if read is not None:
-                    found[thing.path.removeprefix(f"{MANIFESTS}/")] = read[0]
-        return found
+        master = cluster.master.node
+        names = {
+            thing.path.removeprefix(f"{MANIFESTS}/")
+            for thing in self._engine.wanted
+            if isinstance(thing, File) and thing.node == master and thing.path.startswith(f"{MANIFESTS}/")
+        }
+        names |= {name for name in self._nodes.names_in(master, MANIFESTS) if name.endswith((".yaml", ".yml", ".json"))}
+        read = {name: self._nodes.read(master, f"{MANIFESTS}/{name}") for name in names}
+        return {name: file[0] for name, file in read.items() if file is not None}
+
+    def has_manifest(self, node: NodeName, path: str) -> bool:
+        """Whether a file of a node is a manifest."""
+        cluster = self._cluster
+        return cluster is not None and node == cluster.master.node and posixpath.dirname(path) == MANIFESTS
+
+    async def made(self) -> bytes | None:
+        """What people made in the cluster, as a manifest named SAVED would have it; None if that is nothing.
+
+        Raises TrenzaError where the server does not answer.
+        """
+        from trenza.keeper.made import SAVED_KINDS, made_by_people
+
+        applied = self._applied.paths(but=SAVED)
+        made: list[Any] = []
+        for plural in SAVED_KINDS:
+            made += made_by_people(await self.list(plural), applied)
+        return json.dumps({"apiVersion": "v1", "kind": "List", "items": made}, indent=1).encode() if made else None
 
     # ------------------------------------------------------------------ what there is
     async def list(self, plural: str) -> Sequence[dict[str, Any]]:
@@ -342,9 +363,10 @@ class Clustering:
         version = f"{resource.group}/{resource.version}" if resource.group else resource.version
         api = self._api(self._required())
         try:
-            return (await api.list(f"{version}/{plural}")).items
+            found = (await api.list(f"{version}/{plural}")).items
         finally:
             api.close()
+        return [{"apiVersion": version, "kind": resource.kind, **one} for one in found]
 
     async def pods(self) -> Pods:
         """The pods and services of now; close them. Raises like `list`."""

@@ -112,7 +112,7 @@ class Keeper:
         self._changes = self.kernel.watch(neighbours=False)
         self._loop.add_reader(self._changes.fileno(), self._hear)
         self._tasks: set[asyncio.Task[None]] = set()
-        self.saving = Saving(self.engine, self.nodes, self.sessions, self.commands)
+        self.saving = Saving(self.engine, self.nodes, self.sessions, self.commands, self.clustering)
         by_hand: dict[str, Handler] = {
             "launch": self._launch,
             "start": self._start,
@@ -557,7 +557,8 @@ class Keeper:
         node = self.engine.resolve(message["node"])
         content, owner = base64.b64decode(message["content"]), message.get("owner") or "root"
         self.nodes.write(node, message["path"], content, mode=message["mode"], owner=owner)
-        connection.send({"result": {"node": node}})
+        unready = await self.clustering.settle() if self.clustering.has_manifest(node, message["path"]) else []
+        connection.send({"result": {"node": node, "unready_cluster": unready}})
 
     # ------------------------------------------------------------------ captures
     async def _capture(self, connection: Connection, message: Message) -> None:

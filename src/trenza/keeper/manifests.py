@@ -65,7 +65,7 @@ class Manifests:
                 unread.add(name)
         before = self._applied()
         self._write(sorted({*before, *wanted}))
-        for place, one in wanted.items():
+        for place, one in sorted(wanted.items(), key=lambda item: item[0].resource != "v1/namespaces"):
             try:
                 await api.request(
                     "PATCH", place.path, query={"fieldManager": _MANAGER, "force": "true"},
@@ -84,6 +84,10 @@ class Manifests:
                     kept.add(place)
         self._write(sorted(kept))
         return problems
+
+    def paths(self, *, but: str) -> set[str]:
+        """Where the server keeps what was applied, without what one of the files has."""
+        return {place.path for place in self._applied() if place.file != but}
 
     async def unready(self, api: HttpApi) -> list[str]:
         """What was applied and has not all the pods that it asks for, all Ready."""
@@ -109,6 +113,11 @@ class Manifests:
         new = self._record.with_suffix(".new")
         new.write_text(json.dumps([astuple(one) for one in applied]))
         new.replace(self._record)
+
+
+def path_of(one: Object) -> str:
+    """Where the server keeps an object. Raises TrenzaError for a kind that it does not have."""
+    return _place_of("", one).path
 
 
 def _objects(data: bytes) -> list[Object]:

@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from trenza.engine.engine import Engine
-from trenza.errors import UsageError
+from trenza.errors import TrenzaError, UsageError
+from trenza.keeper.clustering import Clustering
 from trenza.keeper.commands import Commands
 from trenza.keeper.connection import Connection
 from trenza.keeper.sessions import Sessions
 from trenza.linux.inside import MAX_PLACED_BYTES, SandboxNodes
 from trenza.linux.written import written_files
+from trenza.model.cluster import MANIFESTS, SAVED
 from trenza.model.names import NodeName, is_uplink
 from trenza.model.plain import plain_state
 from trenza.model.state import File, State
@@ -30,11 +32,14 @@ MAX_SOURCES_BYTES = 20 << 20
 class Saving:
     """Answers `save`, `export` and `state`, and keeps what is done to nodes from outside."""
 
-    def __init__(self, engine: Engine, nodes: SandboxNodes, sessions: Sessions, commands: Commands) -> None:
+    def __init__(
+        self, engine: Engine, nodes: SandboxNodes, sessions: Sessions, commands: Commands, clustering: Clustering
+    ) -> None:
         self._engine = engine
         self._nodes = nodes
         self._sessions = sessions
         self._commands = commands
+        self._clustering = clustering
 
     def keep(self, verb: str, message: Message) -> None:
         """Keep a request that was done, unless it comes from a replay that says otherwise."""
@@ -80,10 +85,12 @@ class Saving:
         record = self._engine.record
         if record is None:
             raise UsageError("nothing was built yet")
+        left_out = self._reference_files()
         if sum(map(len, record.files.values())) > MAX_SOURCES_BYTES:
             raise UsageError("the files that the lab takes from its directory are too large to be saved")
         observed = self._observed()
         written = written_files([name for name in self._engine.names() if not is_uplink(name)], self._nodes.root_id)
+        objects, missing = await self._objects()
         files, hostnames = self._engine.declared.things, self._engine.declared.nodes
         result: dict[str, Any] = {
             "lab": self._engine.lab.name,
@@ -116,14 +123,39 @@ class Saving:
                 }
                 for file in written.files
                 if not (
-                    (file.path == "/etc/hostname" and file.content == _hostname(hostnames, file.node))
+                    (file.node, file.path) in objects
+                    or (file.path == "/etc/hostname" and file.content == _hostname(hostnames, file.node))
                     or _same(files.get(("file", file.node, file.path)), file.content, file.mode)
                 )
+            ]
+            + [
+                {"node": node, "path": path, "mode": 0o644, "owner": "root", "content": base64.b64encode(data).decode()}
+                for (node, path), data in objects.items()
+                if data
             ],
             "state": plain_state(observed),
-            "left_out": written.left_out,
+            "left_out": [*written.left_out, *left_out, *missing],
         }
         connection.send({"result": result})
+
+    def _reference_files(self) -> list[str]:
+        """Read what the lab's checkpoints take from its directory, which whoever checks the saved lab has not."""
+        try:
+            self._engine.reference()
+        except TrenzaError as error:
+            return [f"the lab's checkpoints: {error.message}"]
+        return []
+
+    async def _objects(self) -> tuple[dict[tuple[str, str], bytes], list[str]]:
+        """What people made in the cluster as the file of a manifest, empty if that is nothing; and what is missing."""
+        cluster = self._engine.lab.cluster
+        if cluster is None:
+            return {}, []
+        try:
+            made = await self._clustering.made()
+        except TrenzaError as error:
+            return {}, [f"the objects of the cluster: {error.message}"]
+        return {(cluster.master.node, f"{MANIFESTS}/{SAVED}"): made or b""}, []
 
     async def remember(self, connection: Connection, message: Message) -> None:
         """Keep what was done again, as if it had been typed here."""

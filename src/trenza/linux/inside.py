@@ -264,6 +264,18 @@ class SandboxNodes:
             read = beneath.read_file(root, path, limit_bytes=limit_bytes)
         return None if read is None else (read[0], read[1].st_mode & 0o7777)
 
+    def names_in(self, node: NodeName, directory: str) -> list[str]:
+        """The names in a directory of a node; none where it is not there."""
+        with beneath.root_of(self._pid_of(node)) as root:
+            try:
+                descriptor = beneath.open_in_root(root, directory, os.O_RDONLY | os.O_DIRECTORY)
+            except OSError:
+                return []
+            try:
+                return sorted(os.listdir(descriptor))
+            finally:
+                os.close(descriptor)
+
     def names_of_netns(self, node: NodeName) -> list[str]:
         """The links in the host's /run/netns that name a container's network namespace through its init's pid."""
         handle = self.alive().get(node)

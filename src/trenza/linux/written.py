@@ -17,8 +17,8 @@ from trenza.linux.template import NODES, SKELETON
 from trenza.model.names import NodeName
 
 VOLATILE = (
-    "/dev", "/proc", "/run", "/sys", "/usr", "/var/cache", "/var/lib/misc", "/var/lib/trenza", "/var/lock", "/var/log",
-    "/var/run", "/var/spool", "/var/tmp",
+    "/dev", "/proc", "/run", "/sys", "/usr", "/var/cache", "/var/lib/etcd", "/var/lib/kubelet", "/var/lib/misc",
+    "/var/lib/trenza", "/var/lock", "/var/log", "/var/run", "/var/spool", "/var/tmp",
 )  # fmt: skip
 MAX_FILE_BYTES = 1 << 20
 MAX_BYTES = 16 << 20

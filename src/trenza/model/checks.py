@@ -275,7 +275,8 @@ class KubernetesObject:
     """Objects of the lab's cluster: of a kind, those of a name, with these labels, and (pods) on a node.
 
     `condition` as for `kubectl wait` (`Ready`, `Ready=Unknown`), `has` what their fields say by dotted path,
-    `endpoints` how many addresses serve a Service. It holds for `count` of them; None: for all, of which there is one.
+    `endpoints` how many addresses serve a Service. It holds for `count` of them, or for `at_least` so many; with
+    neither for all, of which there is one.
     """
 
     kind: str
@@ -287,6 +288,7 @@ class KubernetesObject:
     has: Mapping[str, str] = field(default_factory=dict)
     endpoints: int | None = None
     count: int | None = None
+    at_least: int | None = None
 
 
 Traffic = Ping | PingAll | Http | Tcp

@@ -17,6 +17,8 @@ ETCD_PORT = 2379
 ETCD_PEER_PORT = 2380
 MANIFESTS = "/etc/kubernetes/addons"
 """The master's directory of files of objects that are to be there, as of Kubernetes' addon manager."""
+SAVED = "saved.yaml"
+"""The manifest in which a saved lab has what people made in the cluster."""
 PODS = IPv4Network("172.16.0.0/16")
 SERVICES = IPv4Network("10.254.0.0/16")
 

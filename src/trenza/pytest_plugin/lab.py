@@ -254,13 +254,14 @@ class Lab:
         has: Mapping[str, str | int | float | bool] | None = None,
         endpoints: int | None = None,
         count: int | None = None,
+        at_least: int | None = None,
         within: float | None = None,
     ) -> Finding:
         """Objects of the lab's cluster: a condition (`Ready`), fields, how many addresses serve them, how many."""
         __tracebackhide__ = True
         return self.ask(
             "kubernetes", kind=kind, name=name, namespace=namespace, labels=labels, node=node, condition=condition,
-            has=has, endpoints=endpoints, count=count, within=within,
+            has=has, endpoints=endpoints, count=count, at_least=at_least, within=within,
         )  # fmt: skip
 
     # ------------------------------------------------------------------ tables

@@ -303,7 +303,11 @@ KUBERNETES = record(
     Option("condition", forms.TEXT, "A condition, as for `kubectl wait`: `Ready`, `Available`, `Ready=Unknown`."),
     Option("has", Table(forms.TEXT, forms.PLAIN), "What their fields say, by dotted path: `spec.replicas: 2`."),
     Option("endpoints", forms.whole(0, 10_000), "How many addresses serve it: of services."),
-    Option("count", forms.whole(0, 10_000), "For how many all that holds. Without it for all, and there is one."),
+    Option("count", forms.whole(0, 10_000), "For how many all that holds.", group="how many"),
+    Option(
+        "at_least", forms.whole(1, 10_000), "For how many at least. Without either for all, and there is one.",
+        group="how many",
+    ),
 )  # fmt: skip
 
 _COMMON = (

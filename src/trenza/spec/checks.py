@@ -271,7 +271,7 @@ class Asking:
             kind, asked.text("name") or "", asked.text("namespace") or "default", asked.text("labels") or "",
             self._node(asked, "node") if "node" in asked else None, asked.text("condition") or "",
             {path: _plain(given.value) for path, given in asked.scalars("has").items()}, asked.whole("endpoints"),
-            asked.whole("count"),
+            asked.whole("count"), asked.whole("at_least"),
         )  # fmt: skip
 
     def _require_cluster(self, at: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
 import pytest
@@ -542,7 +543,8 @@ def test_every_code_is_in_a_golden_file_or_known_not_to_be() -> None:
     from trenza.spec.catalogue import CODES
 
     golden = "".join(path.read_text() for path in (Path(__file__).parents[2] / "golden").glob("*/error.txt"))
-    assert {code for code in CODES if f" {code} " not in golden} == {"W018"}, "W018 is of a machine"
+    told = set(re.findall(r"^lab\.yaml(?::\d+:\d+)? ([EWN]\d{3}) ", golden, re.MULTILINE))
+    assert CODES.keys() - told == {"W018"}, "W018 is of a machine"
 
 
 # the cluster

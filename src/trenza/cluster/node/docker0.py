@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from trenza.cluster.node import nft
 from trenza.cluster.node.overlay import Lease
+from trenza.model.cluster import BRIDGE
 from trenza.model.names import Interface, Mac, NicName, NodeName
 from trenza.model.state import Address, Bridge, Route, Sysctl, Thing
 
-DOCKER0: Final = NicName("docker0")
 TABLE: Final = "docker"
 BRIDGED: Final = "net.bridge.bridge-nf-call-iptables"
 """Between two pods of one host the answer to a translated packet is only bridged: netfilter has to see it all the same.
@@ -34,7 +34,7 @@ def wanted_bridge(node: NodeName, own: Lease, services: IPv4Network, *, mtu_byte
     No packet goes there: it is translated or refused before. By way of docker0 a pod that asks for a service would be
     sent an ICMP redirect, and that uses up what the kernel's rate limit allows it of refusals.
     """
-    bridge = Interface(node, DOCKER0)
+    bridge = Interface(node, BRIDGE)
     return (
         Sysctl(node, "net.ipv4.ip_forward", "1"),
         Bridge(bridge, docker_mac(own.gateway.ip), mtu_bytes=mtu_bytes),
@@ -57,7 +57,7 @@ def masquerade(subnet: IPv4Network, network: IPv4Network) -> list[dict[str, Any]
         {"add": {"chain": chain}},
         nft.rule(TABLE, "postrouting", [here, nft.match(nft.payload("ip", "daddr"), nft.prefix(network)), nft.RETURN]),
         nft.rule(
-            TABLE, "postrouting", [here, nft.match(nft.meta("oifname"), DOCKER0, "!="), {"counter": None},
+            TABLE, "postrouting", [here, nft.match(nft.meta("oifname"), BRIDGE, "!="), {"counter": None},
             {"masquerade": None}],
         ),
     ]  # fmt: skip

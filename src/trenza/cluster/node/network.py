@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Final
 
-from trenza.cluster.node.docker0 import BRIDGED, DOCKER0, docker_mac
+from trenza.cluster.node.docker0 import BRIDGED, docker_mac
 from trenza.cluster.node.nft import Command
 from trenza.errors import KernelError
 from trenza.linux import netns, rtnetlink, rtnetlink_dump
@@ -23,6 +23,7 @@ from trenza.linux.kernel import LinuxKernel
 from trenza.linux.netlink import NetlinkSocket, Refusal
 from trenza.linux.netns import Home
 from trenza.linux.nodes import NodeHandle
+from trenza.model.cluster import BRIDGE
 from trenza.model.names import NicName, NodeName, derived_mac
 from trenza.model.state import (
     Address,
@@ -111,7 +112,7 @@ class HostNetwork:
             link = links.get(one.index)
             if link is None or one.ip.version != 4 or one.ip.is_loopback:
                 continue
-            if link.name != DOCKER0 and not link.name.startswith("flannel."):
+            if link.name != BRIDGE and not link.name.startswith("flannel."):
                 found.append(HostNic(NicName(link.name), IPv4Interface((one.ip, one.prefix_length)), link.mtu_bytes))
         return tuple(found)
 
@@ -143,9 +144,9 @@ class HostNetwork:
         self, pod_netns: int, nic: str, address: IPv4Interface, gateway: IPv4Address, mtu_bytes: int
     ) -> None:
         """Give a pod its loopback and an eth0 in docker0, both ends born where they belong. Raises KernelError."""
-        bridge = netns.find_index(self._sock.fileno(), DOCKER0)
+        bridge = netns.find_index(self._sock.fileno(), BRIDGE)
         if bridge is None:
-            raise KernelError(f"{DOCKER0} is not there")
+            raise KernelError(f"{BRIDGE} is not there")
         inner = rtnetlink.veth_end("eth0", docker_mac(address.ip), mtu_bytes)
         outer = rtnetlink.veth_end(nic, derived_mac("", self.node, nic), mtu_bytes)
         born = rtnetlink.new_veth(0, outer, 0, inner, bridge_index=bridge, peer_netns=pod_netns, up=True)
@@ -184,7 +185,7 @@ def host_nic_name(uid: str) -> str:
 
 
 def _is_ours(thing: Thing, pods: IPv4Network, tunnel: NicName) -> bool:
-    nics = (DOCKER0, tunnel)
+    nics = (BRIDGE, tunnel)
     match thing:
         case Bridge() | Vxlan() | Address() | Neighbour() | FdbEntry():
             return thing.interface.nic in nics

@@ -23,21 +23,19 @@ async def objects(clustering: Clustering, scene: Scene, question: KubernetesObje
     right = [name for name, why in wrong.items() if why is NOTHING]
     evidence: dict[str, Any] = {"objects": list(wrong)[:_SHOWN], "right": right[:_SHOWN]}
     shown = Said(f"{len(right)} of {len(wrong)}", f"{len(right)} de {len(wrong)}")
-    if question.count is not None:
-        if len(right) == question.count:
-            return passed(shown, **evidence)
-        too_many = len(right) > question.count
-        because = next((why for why in wrong.values() if why is not NOTHING), NOTHING) if not too_many else NOTHING
-        said = Said(f"{len(right)}, not {question.count}", f"{len(right)}, no {question.count}")
-        credit = 0.0 if too_many else len(right) / question.count
-        return failed(
-            said, credit=credit, because=because or _counted(question, right), hint=_hint(question), **evidence
-        )
-    if not asked:
-        whose = _whose(question)
-        because = Said(f"there is no {whose}", f"no hay {whose}")
-        return failed(because, because=because, hint=_hint(question), **evidence)
     because = next((why for why in wrong.values() if why is not NOTHING), NOTHING)
+    asked_for = question.count if question.count is not None else question.at_least
+    if asked_for is not None:
+        too_many = question.count is not None and len(right) > asked_for
+        if len(right) >= asked_for and not too_many:
+            return passed(shown, **evidence)
+        said = Said(f"{len(right)}, not {asked_for}", f"{len(right)}, no {asked_for}")
+        why = _counted(question, right) if too_many else because or _none(question)
+        credit = 0.0 if too_many else len(right) / asked_for
+        return failed(said, credit=credit, because=why, hint=_hint(question), **evidence)
+    if not asked:
+        because = _none(question)
+        return failed(because, because=because, hint=_hint(question), **evidence)
     if because is NOTHING:
         return passed(shown if len(asked) > 1 else same(right[0]), **evidence)
     return failed(shown, credit=len(right) / len(asked), because=because, hint=_hint(question), **evidence)
@@ -111,8 +109,12 @@ def _serving(service: Object, slices: Sequence[Object]) -> set[str]:
 
 
 def _counted(question: KubernetesObject, right: Sequence[str]) -> Said:
-    whose, names = _whose(question), " ".join(right[:_SHOWN])
-    return Said(f"{whose}: {names or 'none'}", f"{whose}: {names or 'ninguno'}")
+    return same(f"{_whose(question)}: {' '.join(right[:_SHOWN])}")
+
+
+def _none(question: KubernetesObject) -> Said:
+    whose = _whose(question)
+    return Said(f"there is no {whose}", f"no hay {whose}")
 
 
 def _whose(question: KubernetesObject) -> str:
