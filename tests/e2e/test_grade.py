@@ -343,3 +343,14 @@ def test_a_teacher_is_told_what_is_wrong_before_anything_runs(the_class: Class, 
     ):
         result = cli("grade", *words)
         assert result.returncode == 2 and said in result.stdout + result.stderr, (words, result)
+
+
+def test_a_large_lab_beside_leaves_room_for_grading(the_class: Class, cli: Cli) -> None:
+    """A submission's sandbox may have some hundreds of processes: its own, whatever else its user runs."""
+    busy = cli.directory / "busy.yaml"
+    busy.write_text("lab: busy\nhosts: {h: {}}\n")
+    cli.ok("up", str(busy))
+    cli.ok("exec", "h", "--lab", "busy", "--", "sh", "-c", "for n in $(seq 700); do sleep 1000 & done >/dev/null 2>&1")
+    the_class.hands_in("right", bridged())
+    assert marks(the_class.grades()) == {"right": 50}
+    cli.ok("down", "busy")

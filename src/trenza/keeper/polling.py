@@ -33,8 +33,7 @@ STAYS_S = 1.0
 PATIENCE_S = 6.0
 """What may still come true (a daemon that elects, a health check) has so long after the last tree has converged."""
 
-WAITED_S = 2.0
-WAITED_STAYS_S = 0.3
+WAITED_S = 3.0
 """The same for a question whose turn comes when the lab has had its time already."""
 
 HOLDS_S = 1.0
@@ -155,11 +154,10 @@ class Polling:
         """Whether an attempt that began at `asked` was the last: everything had its time before it."""
         now, scene = time.monotonic(), self.look()
         patience_s = min(self.patience_s, WAITED_S) if waited else self.patience_s
-        stays_s = min(self._stays_s, WAITED_STAYS_S) if waited else self._stays_s
         if check.within_s is not None:
             return now - began >= check.within_s
         if finding.stays and not scene.moving:
-            return now - max(began, self._moved) >= stays_s
+            return now - max(began, self._moved) >= self._stays_s
         if asked - began >= 2 * convergence_s(scene.observed) + patience_s:
             return True
         return not scene.moving and asked - max(began, self._moved) >= patience_s

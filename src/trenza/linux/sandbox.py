@@ -363,9 +363,6 @@ def _become_init(
 ) -> None:
     """In the forked child: new namespaces, ids from the parent, and a grandchild that becomes pid 1 by exec."""
     os.setsid()
-    hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
-    limit = limits.processes if hard == resource.RLIM_INFINITY else min(limits.processes, hard)
-    resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (1, 1))  # 0 would still feed a program that core_pattern names
     from trenza.linux import alpine  # of no use to the commands that make no sandbox
 
@@ -378,6 +375,11 @@ def _become_init(
         os.setgroups([])
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
+    # Not before: the limit of whoever makes a user namespace is held against all that its user runs elsewhere, too
+    # (kernel/ucount.c), so that a large lab would leave no room for a small one.
+    hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+    limit = limits.processes if hard == resource.RLIM_INFINITY else min(limits.processes, hard)
+    resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
     if os.fork():
         os._exit(0)
