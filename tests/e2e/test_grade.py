@@ -350,7 +350,7 @@ def test_a_large_lab_beside_leaves_room_for_grading(the_class: Class, cli: Cli) 
     busy = cli.directory / "busy.yaml"
     busy.write_text("lab: busy\nhosts: {h: {}}\n")
     cli.ok("up", str(busy))
-    cli.ok("exec", "h", "--lab", "busy", "--", "sh", "-c", "for n in $(seq 700); do sleep 1000 & done >/dev/null 2>&1")
+    cli.ok("exec", "--lab", "busy", "h", "--", "sh", "-c", "for n in $(seq 700); do sleep 1000 & done >/dev/null 2>&1")
     the_class.hands_in("right", bridged())
     assert marks(the_class.grades()) == {"right": 50}
     cli.ok("down", "busy")
