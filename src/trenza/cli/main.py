@@ -79,6 +79,9 @@ class Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
+_LANGUAGES = ("en", "es")
+
+
 def main(words: Sequence[str] | None = None) -> NoReturn:
     """The program."""
     _open_standard_streams()
@@ -130,10 +133,16 @@ def run(words: list[str]) -> int:
 
 
 def _take_language(words: list[str]) -> tuple[list[str], str | None]:
-    if words and words[0].startswith("--lang="):
-        return words[1:], words[0].removeprefix("--lang=")
-    if len(words) > 1 and words[0] == "--lang":
-        return words[2:], words[1]
+    """The words without `--lang`, before the verb or after it; not among those of a command that runs in a node."""
+    verb = next((word for word in words if not word.startswith("-") and word not in _LANGUAGES), "")
+    end = words.index(verb) if ALIASES.get(verb, verb) in ("exec", "sh") else len(words)
+    for place, word in enumerate(words[:end]):
+        if word == "--":
+            break
+        if word.startswith("--lang="):
+            return words[:place] + words[place + 1 :], word.removeprefix("--lang=")
+        if word == "--lang" and place + 1 < len(words):
+            return words[:place] + words[place + 2 :], words[place + 1]
     return words, None
 
 
@@ -197,7 +206,7 @@ def _complete() -> None:
     import argcomplete
 
     parser = argparse.ArgumentParser(prog="trenza")
-    parser.add_argument("--lang", choices=["en", "es"])
+    parser.add_argument("--lang", choices=_LANGUAGES)
     verbs = parser.add_subparsers(parser_class=Parser)
     for word, verb in VERBS.items():
         module = importlib.import_module(f"trenza.cli.{verb.module}")
