@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import posixpath
 import signal
 import socket
 import ssl
@@ -23,15 +22,13 @@ from typing import TYPE_CHECKING, Any
 from trenza.engine.engine import Engine
 from trenza.errors import TrenzaError, UsageError
 from trenza.keeper.connection import Connection
-from trenza.keeper.manifests import Manifests
-from trenza.keeper.pods import Pods, is_ready
+from trenza.keeper.pods import is_ready
 from trenza.linux.inside import SandboxNodes
 from trenza.linux.netns import Home
 from trenza.linux.processes import signal_all
-from trenza.model.cluster import AGENT, API_PORT, MANIFESTS, SAVED, Cluster, Member
+from trenza.model.cluster import AGENT, API_PORT, Cluster, Member
 from trenza.model.cluster import SERVER as SERVER_NAME
 from trenza.model.names import NodeName
-from trenza.model.state import File
 from trenza.wire import Message
 
 if TYPE_CHECKING:
@@ -57,7 +54,6 @@ class Clustering:
         self._nodes = nodes
         self._home = home
         self._directory = directory / "cluster"
-        self._applied = Manifests(self._directory / "applied.json")
         self._single_id = single_id
         self._loop = asyncio.get_running_loop()
         self._watched: dict[str, tuple[int, int]] = {}
@@ -70,13 +66,13 @@ class Clustering:
         """Whether this keeper started the server: what is there is news then."""
 
     @property
-    def _cluster(self) -> Cluster | None:
+    def cluster(self) -> Cluster | None:
         return None if self._engine.record is None else self._engine.lab.cluster
 
     # ------------------------------------------------------------------ starting and watching
     def attend(self) -> None:
         """See to it that everything runs that should, whose host is there."""
-        cluster = self._cluster
+        cluster = self.cluster
         if cluster is None:
             return
         alive = self._nodes.alive()
@@ -102,9 +98,18 @@ class Clustering:
         """What of the cluster belongs to a node, by its name, and the pid of what runs."""
         from trenza.cluster.node.launch import find
 
-        cluster = self._cluster
+        cluster = self.cluster
         parts = () if cluster is None else _parts(cluster)
         return {name: find(self._directory / what) for what, host, name in parts if host == node}
+
+    @property
+    def should_answer(self) -> bool:
+        """Whether the API server should be: its host runs, and no fault keeps it from answering."""
+        cluster = self.cluster
+        return cluster is not None and self._should_run(cluster.master, SERVER_NAME)
+
+    def _should_run(self, member: Member, name: str) -> bool:
+        return member.node in self._nodes.alive() and (member.node, name) not in self._broken()
 
     def _broken(self, *, paused: bool = True) -> set[tuple[NodeName, str]]:
         """What faults keep from running, by host and name; with `paused`, also what they have stopped."""
@@ -120,7 +125,7 @@ class Clustering:
             return
         if self._reporter is not None:
             self._reporter.end()
-        self._reporter = Reporter(cluster, self._api(cluster), self._engine.journal, from_birth=self._is_new)
+        self._reporter = Reporter(cluster, self.api(cluster), self._engine.journal, from_birth=self._is_new)
 
     async def _bring(self, cluster: Cluster, what: str, host_pid: int) -> None:
         """Start something, and watch it when it holds its lock."""
@@ -245,7 +250,7 @@ class Clustering:
             write_private(paths["certificate"], made.certificate)
         return {name: str(path) for name, path in paths.items()}
 
-    def _api(self, cluster: Cluster) -> HttpApi:
+    def api(self, cluster: Cluster) -> HttpApi:
         """The API server, asked from its own host's network."""
         from trenza.cluster.client import HttpApi, client_context
 
@@ -278,13 +283,13 @@ class Clustering:
     # ------------------------------------------------------------------ being ready
     async def unready(self, deadline_s: float = READY_S) -> list[str]:
         """Wait until the server answers and every node is Ready; what is missing at the deadline."""
-        cluster, broken = self._cluster, self._broken()
-        if cluster is None or (cluster.master.node, SERVER_NAME) in broken:
+        cluster = self.cluster
+        if cluster is None or not self.should_answer:
             return []
-        wanted = {str(member.node) for member in cluster.nodes if (member.node, AGENT) not in broken}
+        wanted = {str(member.node) for member in cluster.nodes if self._should_run(member, AGENT)}
         until = time.monotonic() + deadline_s
         missing = [f"{cluster.master.node}: the API server does not answer"]
-        api = self._api(cluster)
+        api = self.api(cluster)
         try:
             while True:
                 try:
@@ -294,92 +299,13 @@ class Clustering:
                     missing = [f"{cluster.master.node}: {error}"]
                 if not missing or time.monotonic() > until:
                     return missing
-                await asyncio.sleep(
-                    _ASK_AGAIN_S
-                )  # nodes register when they can reach the server; it is asked until then
+                await asyncio.sleep(_ASK_AGAIN_S)  # nodes register when they can reach the server
         finally:
             api.close()
-
-    async def settle(self, deadline_s: float = READY_S, *, keep_unread: bool = True) -> list[str]:
-        """Wait until nodes are Ready and the manifests' objects have their pods; what is missing at the deadline.
-
-        With `keep_unread` what a manifest had that cannot be read any more stays.
-        """
-        cluster = self._cluster
-        if cluster is None:
-            return []
-        until = time.monotonic() + deadline_s
-        self.attend()
-        missing = await self.unready(deadline_s)
-        if missing:
-            return missing
-        api = self._api(cluster)
-        try:
-            problems = await self._applied.apply(api, self._manifests(cluster), keep_unread=keep_unread)
-            while True:
-                missing = await self._applied.unready(api)
-                if not missing or problems or time.monotonic() > until:
-                    return [*problems, *missing]
-                await asyncio.sleep(_ASK_AGAIN_S)
-        finally:
-            api.close()
-
-    def _manifests(self, cluster: Cluster) -> dict[str, bytes]:
-        """The manifests by name, as they are in the master now."""
-        master = cluster.master.node
-        names = {
-            thing.path.removeprefix(f"{MANIFESTS}/")
-            for thing in self._engine.wanted
-            if isinstance(thing, File) and thing.node == master and thing.path.startswith(f"{MANIFESTS}/")
-        }
-        names |= {name for name in self._nodes.names_in(master, MANIFESTS) if name.endswith((".yaml", ".yml", ".json"))}
-        read = {name: self._nodes.read(master, f"{MANIFESTS}/{name}") for name in names}
-        return {name: file[0] for name, file in read.items() if file is not None}
-
-    def has_manifest(self, node: NodeName, path: str) -> bool:
-        """Whether a file of a node is a manifest."""
-        cluster = self._cluster
-        return cluster is not None and node == cluster.master.node and posixpath.dirname(path) == MANIFESTS
-
-    async def made(self) -> bytes | None:
-        """What people made in the cluster, as a manifest named SAVED would have it; None if that is nothing.
-
-        Raises TrenzaError where the server does not answer.
-        """
-        from trenza.keeper.made import SAVED_KINDS, made_by_people
-
-        applied = self._applied.paths(but=SAVED)
-        made: list[Any] = []
-        for plural in SAVED_KINDS:
-            made += made_by_people(await self.list(plural), applied)
-        return json.dumps({"apiVersion": "v1", "kind": "List", "items": made}, indent=1).encode() if made else None
-
-    # ------------------------------------------------------------------ what there is
-    async def list(self, plural: str) -> Sequence[dict[str, Any]]:
-        """All objects of a kind. Raises ApiError, and UsageError where there is no cluster."""
-        from trenza.cluster.kinds.resources import RESOURCES
-
-        resource = next(one for one in RESOURCES if one.plural == plural)
-        version = f"{resource.group}/{resource.version}" if resource.group else resource.version
-        api = self._api(self._required())
-        try:
-            found = (await api.list(f"{version}/{plural}")).items
-        finally:
-            api.close()
-        return [{"apiVersion": version, "kind": resource.kind, **one} for one in found]
-
-    async def pods(self) -> Pods:
-        """The pods and services of now; close them. Raises like `list`."""
-        pods, services = await asyncio.gather(self.list("pods"), self.list("services"))
-        namespaces: dict[str, int] = {}
-        for member in self._required().nodes:
-            for name, descriptor in self._nodes.open_netns(f"kubelet {member.node}").items():
-                namespaces[name.removeprefix(f"{member.node}/pod.")] = descriptor
-        return Pods(pods, services, namespaces)
 
     # ------------------------------------------------------------------ verbs
-    def _required(self) -> Cluster:
-        cluster = self._cluster
+    def required(self) -> Cluster:
+        cluster = self.cluster
         if cluster is None:
             raise UsageError(f"{self._engine.lab.name} has no cluster", hint="cluster: {master: …, nodes: […]}")
         return cluster
@@ -388,7 +314,7 @@ class Clustering:
         """A kubeconfig for somebody outside, who reaches the server at a port of the machine's loopback."""
         from trenza.cluster.server.tls import kubeconfig
 
-        cluster, authority = self._required(), self._authority()
+        cluster, authority = self.required(), self._authority()
         made = authority.client("kubernetes-admin", ("system:masters",), datetime.now(UTC))
         name = self._engine.lab.name
         text = kubeconfig(
@@ -398,7 +324,7 @@ class Clustering:
 
     async def where(self, connection: Connection, message: Message) -> None:
         """Where the API server answers, as seen from the master."""
-        cluster = self._required()
+        cluster = self.required()
         connection.send(
             {"result": {"node": cluster.master.node, "host": str(cluster.master.address), "port": API_PORT}}
         )
@@ -408,8 +334,8 @@ class Clustering:
         from trenza.cluster.api import ApiError
         from trenza.cluster.explained import explained
 
-        cluster = self._required()
-        api = self._api(cluster)
+        cluster = self.required()
+        api = self.api(cluster)
         try:
             found: dict[str, Sequence[Any]] = dict.fromkeys(("nodes", "pods", "services", "slices"), ())
             leases: list[Message] = []

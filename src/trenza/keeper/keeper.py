@@ -22,6 +22,7 @@ from trenza.engine.record import Mode
 from trenza.errors import TrenzaError, UsageError
 from trenza.keeper.breaking import Breaking
 from trenza.keeper.checking import Checking
+from trenza.keeper.cluster_objects import ClusterObjects
 from trenza.keeper.clustering import Clustering
 from trenza.keeper.commands import Commands
 from trenza.keeper.connection import Connection, problem_as_json
@@ -102,17 +103,18 @@ class Keeper:
         # the path itself: what is started there has descriptors of its own
         where = Path(os.readlink(directory))
         self.clustering = Clustering(self.engine, self.nodes, self.home, where, single_id=settings.single_id)
-        questions = Questions(self.engine, self.nodes, self.clustering)
+        self.objects = ClusterObjects(self.engine, self.nodes, self.clustering, where)
+        questions = Questions(self.engine, self.nodes, self.objects)
         self.checking = Checking(self.engine, questions, self.measuring)
         self.solving = Solving(
-            self.engine, questions, self.measuring, self.supervisor, self.clustering, self._busy, self._attend
+            self.engine, questions, self.measuring, self.supervisor, self.objects, self._busy, self._attend
         )  # fmt: skip
         self.forwarding = Forwarding(self.engine, self.nodes, self.home)
         self.ways_out = WaysOut(self.engine, self.nodes, settings.directory)
         self._changes = self.kernel.watch(neighbours=False)
         self._loop.add_reader(self._changes.fileno(), self._hear)
         self._tasks: set[asyncio.Task[None]] = set()
-        self.saving = Saving(self.engine, self.nodes, self.sessions, self.commands, self.clustering)
+        self.saving = Saving(self.engine, self.nodes, self.sessions, self.commands, self.objects)
         by_hand: dict[str, Handler] = {
             "launch": self._launch,
             "start": self._start,
@@ -332,7 +334,7 @@ class Keeper:
             if processes:
                 connection.send({"progress": {"services": ", ".join(each.name for each in processes)}})
             unready = await self.supervisor.unready(processes)
-            unready_cluster = await self.clustering.settle()
+            unready_cluster = await self.objects.settle()
         wanted = self.engine.wanted
         for each in unready:
             self.journal.say("service", each.process.node, each.words())
@@ -557,7 +559,7 @@ class Keeper:
         node = self.engine.resolve(message["node"])
         content, owner = base64.b64decode(message["content"]), message.get("owner") or "root"
         self.nodes.write(node, message["path"], content, mode=message["mode"], owner=owner)
-        unready = await self.clustering.settle() if self.clustering.has_manifest(node, message["path"]) else []
+        unready = await self.objects.settle() if self.objects.has_manifest(node, message["path"]) else []
         connection.send({"result": {"node": node, "unready_cluster": unready}})
 
     # ------------------------------------------------------------------ captures

@@ -11,7 +11,7 @@ from typing import Any
 
 from trenza.engine.engine import Engine
 from trenza.errors import TrenzaError, UsageError
-from trenza.keeper.clustering import Clustering
+from trenza.keeper.cluster_objects import ClusterObjects
 from trenza.keeper.commands import Commands
 from trenza.keeper.connection import Connection
 from trenza.keeper.sessions import Sessions
@@ -33,13 +33,13 @@ class Saving:
     """Answers `save`, `export` and `state`, and keeps what is done to nodes from outside."""
 
     def __init__(
-        self, engine: Engine, nodes: SandboxNodes, sessions: Sessions, commands: Commands, clustering: Clustering
+        self, engine: Engine, nodes: SandboxNodes, sessions: Sessions, commands: Commands, there: ClusterObjects
     ) -> None:
         self._engine = engine
         self._nodes = nodes
         self._sessions = sessions
         self._commands = commands
-        self._clustering = clustering
+        self._objects = there
 
     def keep(self, verb: str, message: Message) -> None:
         """Keep a request that was done, unless it comes from a replay that says otherwise."""
@@ -90,7 +90,7 @@ class Saving:
             raise UsageError("the files that the lab takes from its directory are too large to be saved")
         observed = self._observed()
         written = written_files([name for name in self._engine.names() if not is_uplink(name)], self._nodes.root_id)
-        objects, missing = await self._objects()
+        objects, missing = await self._made()
         files, hostnames = self._engine.declared.things, self._engine.declared.nodes
         result: dict[str, Any] = {
             "lab": self._engine.lab.name,
@@ -146,13 +146,13 @@ class Saving:
             return [f"the lab's checkpoints: {error.message}"]
         return []
 
-    async def _objects(self) -> tuple[dict[tuple[str, str], bytes], list[str]]:
+    async def _made(self) -> tuple[dict[tuple[str, str], bytes], list[str]]:
         """What people made in the cluster as the file of a manifest, empty if that is nothing; and what is missing."""
         cluster = self._engine.lab.cluster
         if cluster is None:
             return {}, []
         try:
-            made = await self._clustering.made()
+            made = await self._objects.made()
         except TrenzaError as error:
             return {}, [f"the objects of the cluster: {error.message}"]
         return {(cluster.master.node, f"{MANIFESTS}/{SAVED}"): made or b""}, []

@@ -22,7 +22,7 @@ from trenza.check.verdict import NOTHING, Said, Verdict
 from trenza.engine.engine import Aim, Engine, Request
 from trenza.errors import KernelError, TrenzaError
 from trenza.keeper.checking import Run
-from trenza.keeper.clustering import Clustering
+from trenza.keeper.cluster_objects import ClusterObjects
 from trenza.keeper.connection import Connection
 from trenza.keeper.measuring import Measuring
 from trenza.keeper.polling import PATIENCE_S, Polling
@@ -63,11 +63,11 @@ class Solving:
 
     def __init__(
         self, engine: Engine, questions: Questions, measuring: Measuring, supervisor: Supervisor,
-        clustering: Clustering, busy: asyncio.Lock, attend: Callable[[], None],
+        there: ClusterObjects, busy: asyncio.Lock, attend: Callable[[], None],
     ) -> None:  # fmt: skip
         self._engine = engine
         self._questions = questions
-        self._clustering = clustering
+        self._objects = there
         self._measuring = measuring
         self._supervisor = supervisor
         self._busy = busy
@@ -89,7 +89,7 @@ class Solving:
         try:
             async with asyncio.timeout(ready_s):
                 await self._supervisor.unready(processes)
-                await self._clustering.settle(keep_unread=False)
+                await self._objects.settle(keep_unread=False)
         except TimeoutError:
             pass  # the checks see it
 

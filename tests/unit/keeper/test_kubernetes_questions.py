@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from trenza.check.verdict import Finding, Verdict
-from trenza.keeper.clustering import Clustering
+from trenza.keeper.cluster_objects import ClusterObjects
 from trenza.keeper.questions.kubernetes import objects
 from trenza.keeper.scene import Scene
 from trenza.model.checks import KubernetesObject
@@ -59,7 +59,7 @@ class Same:
 
 
 def asked(kind: str, **more: Any) -> Finding:
-    return asyncio.run(objects(cast(Clustering, There()), cast(Scene, Same()), KubernetesObject(kind, **more)))
+    return asyncio.run(objects(cast(ClusterObjects, There()), cast(Scene, Same()), KubernetesObject(kind, **more)))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from trenza.check.verdict import Finding, cannot_tell, failed, same
 from trenza.engine.engine import Engine
 from trenza.errors import TrenzaError
 from trenza.keeper.absent import Absent
-from trenza.keeper.clustering import Clustering
+from trenza.keeper.cluster_objects import ClusterObjects
 from trenza.keeper.pods import names_pods
 from trenza.keeper.questions import frames, kubernetes, services, tables, traffic, ways
 from trenza.keeper.questions.asker import Asker
@@ -55,9 +55,9 @@ MAX_RECORDED_FRAMES = 200
 class Questions:
     """Asks. One that is about something that is not there fails, or, if it is negative, cannot be told."""
 
-    def __init__(self, engine: Engine, nodes: SandboxNodes, clustering: Clustering) -> None:
+    def __init__(self, engine: Engine, nodes: SandboxNodes, there: ClusterObjects) -> None:
         self._asker = Asker(engine, nodes)
-        self._clustering = clustering
+        self._objects = there
 
     async def recorded(self, scene: Scene, question: Question) -> tuple[Finding, bytes]:
         """One attempt, and as a pcapng file what passed whoever asked; empty where nobody sends anything."""
@@ -85,7 +85,7 @@ class Questions:
         if not names_pods(question):
             yield scene
             return
-        pods = await self._clustering.pods()
+        pods = await self._objects.pods()
         try:
             yield replace(scene, pods=pods)
         finally:
@@ -136,7 +136,7 @@ class Questions:
             case Run():
                 return await services.run(self._asker, scene, question)
             case KubernetesObject():
-                return await kubernetes.objects(self._clustering, scene, question)
+                return await kubernetes.objects(self._objects, scene, question)
             case FaultOutcome():
                 raise AssertionError("faults are injected by whoever asks")
             case _:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trenza.check.verdict import NOTHING, Finding, Said, failed, passed, same
-from trenza.keeper.clustering import Clustering
+from trenza.keeper.cluster_objects import ClusterObjects
 from trenza.keeper.pods import Object, why_not_ready
 from trenza.keeper.scene import Scene
 from trenza.model.checks import KubernetesObject
@@ -15,10 +15,10 @@ from trenza.model.cluster import KINDS
 _SHOWN = 10
 
 
-async def objects(clustering: Clustering, scene: Scene, question: KubernetesObject) -> Finding:
+async def objects(there: ClusterObjects, scene: Scene, question: KubernetesObject) -> Finding:
     """Raises ApiError where the server does not answer."""
-    asked = [one for one in await clustering.list(question.kind) if _is_meant(scene, question, one)]
-    slices = await clustering.list("endpointslices") if question.endpoints is not None else ()
+    asked = [one for one in await there.list(question.kind) if _is_meant(scene, question, one)]
+    slices = await there.list("endpointslices") if question.endpoints is not None else ()
     wrong = {str(one["metadata"]["name"]): _wrong(question, one, slices) for one in asked}
     right = [name for name, why in wrong.items() if why is NOTHING]
     evidence: dict[str, Any] = {"objects": list(wrong)[:_SHOWN], "right": right[:_SHOWN]}
