@@ -24,3 +24,11 @@ def test_root_runs_a_lab_in_which_it_is_nobody(cli: Cli) -> None:
     assert cli("exec", "c1", "--", "touch", "/usr/trenza-was-here").returncode != 0
     cli.ok("up")
     cli.ok("down", "bridged-lan")
+
+
+def test_a_cluster_of_roots_runs_in_a_directory_that_others_cannot_enter(cli: Cli) -> None:
+    cli.ok("up", "kubernetes")
+    for checkpoint in ("pods", "overlay"):
+        cli.ok("check", "kubernetes", "--checkpoint", checkpoint)
+    assert "server: https://127.0.0.1:" in cli.ok("kubeconfig", "kubernetes")
+    assert "nothing is left" in cli.ok("down", "kubernetes")

@@ -349,15 +349,14 @@ def _say_next(name: str, result: dict[str, Any]) -> None:
     lab = f" --lab {name}" if len(running_labs()) > 1 else ""
     nodes = result["nodes"]
     node = next((each for each in nodes if "/" in each), nodes[0] if nodes else "NODE").rsplit("/", 1)[-1]
-    config = f"trenza kubeconfig {name} > k"
-    clustered = ((config, "kubectl --kubeconfig k get nodes"),) if result["cluster"] else ()
-    for command, meaning in (
-        (f"trenza show{lab}", tr("what there is", "qué hay")),
-        *clustered,
-        (f"trenza sh {node}{lab}", tr(f"a shell in {node}", f"una shell en {node}")),
-        (f"trenza down {name}", tr("end it", "terminarlo")),
-    ):
-        put(f"  {command:<28} {meaning}")
+    lines = [(f"trenza show{lab}", tr("what there is", "qué hay"))]
+    if result["cluster"]:
+        lines.append((f"trenza kubeconfig {name} > k", tr("for kubectl --kubeconfig k", "para kubectl --kubeconfig k")))
+    lines.append((f"trenza sh {node}{lab}", tr(f"a shell in {node}", f"una shell en {node}")))
+    lines.append((f"trenza down {name}", tr("end it", "terminarlo")))
+    width = max(28, *(len(command) + 2 for command, _ in lines))
+    for command, meaning in lines:
+        put(f"  {command:<{width}} {meaning}")
 
 
 # ---------------------------------------------------------------- plan

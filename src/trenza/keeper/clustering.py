@@ -199,11 +199,11 @@ class Clustering:
             if what == SERVER:
                 from trenza.cluster.server.launched import MODULE
 
-                settings = {"host_pid": host_pid, "directory": str(directory), "arguments": self._arguments(cluster)}
-                start(json.dumps(settings), log, MODULE)
+                settings = {"host_pid": host_pid, "directory": what, "arguments": self._arguments(cluster)}
+                start(json.dumps(settings), self._directory, log, MODULE)
             else:
                 member = next(one for one in cluster.nodes if one.node == what)
-                start(json.dumps(self._agent(cluster, member, host_pid)), log)
+                start(json.dumps(self._agent(cluster, member, host_pid)), self._directory, log)
         finally:
             os.close(log)
 
@@ -212,7 +212,7 @@ class Clustering:
         address = str(cluster.master.address)
         etcd = ",".join(member.etcd for member in cluster.etcd)
         return [
-            "--listen", f"0.0.0.0:{API_PORT}", "--state", str(self._directory / SERVER), "--address", address,
+            "--listen", f"0.0.0.0:{API_PORT}", "--state", SERVER, "--address", address,
             "--pods", str(cluster.pods), "--services", str(cluster.services), "--overlay", cluster.overlay,
             "--cluster", self._engine.lab.name, "--node-grace", str(cluster.grace_s),
             "--eviction", str(round(cluster.eviction_s)), *(("--etcd", etcd) if etcd else ()),
@@ -220,41 +220,36 @@ class Clustering:
 
     def _agent(self, cluster: Cluster, member: Member, host_pid: int) -> dict[str, Any]:
         """An agent's settings, its credentials written where they say."""
-        directory = self._directory / member.node
-        paths = self._credentials(directory, f"node {member.node}", member)
+        paths = self._credentials(member.node, f"node {member.node}", member)
         return {
             "lab": self._engine.lab.name, "node": member.node, "host_pid": host_pid, "api": cluster.api,
-            "directory": str(directory), "pods": str(cluster.pods), "services": str(cluster.services),
+            "directory": member.node, "pods": str(cluster.pods), "services": str(cluster.services),
             "dns": str(cluster.dns), "single_id": self._single_id, "tls": paths,
             "heartbeat_s": cluster.heartbeat_s, "lease_s": cluster.grace_s, "resync_s": 5.0, "backoff_s": 1.0,
         }  # fmt: skip
 
     # ------------------------------------------------------------------ credentials
-    def _credentials(self, directory: Path, user: str, member: Member | None = None) -> dict[str, str]:
-        """Paths of PEM files: the authority's, and a certificate with its key, made if they are not there."""
+    def _credentials(self, where: str, user: str, member: Member | None = None) -> dict[str, str]:
+        """PEM files, from the cluster's directory: the authority's, a certificate and its key, made if missing."""
         from trenza.cluster.server.tls import write_private
 
         now, authority = datetime.now(UTC), self._authority()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        paths = {
-            "ca": self._directory / SERVER / "ca.crt",
-            "certificate": directory / "own.crt",
-            "key": directory / "own.key",
-        }
-        if not paths["certificate"].exists():
+        (self._directory / where).mkdir(mode=0o700, parents=True, exist_ok=True)
+        paths = {"ca": f"{SERVER}/ca.crt", "certificate": f"{where}/own.crt", "key": f"{where}/own.key"}
+        if not (self._directory / paths["certificate"]).exists():
             if member is not None:
                 made = authority.node(member.node, (str(member.address),), now)
             else:
                 made = authority.client(user, ("system:masters",), now)
-            write_private(paths["key"], made.key)
-            write_private(paths["certificate"], made.certificate)
-        return {name: str(path) for name, path in paths.items()}
+            write_private(self._directory / paths["key"], made.key)
+            write_private(self._directory / paths["certificate"], made.certificate)
+        return paths
 
     def api(self, cluster: Cluster) -> HttpApi:
         """The API server, asked from its own host's network."""
         from trenza.cluster.client import HttpApi, client_context
 
-        paths = self._credentials(self._directory / "keeper", "trenza")
+        paths = {name: str(self._directory / path) for name, path in self._credentials("keeper", "trenza").items()}
         context = client_context(paths["ca"], paths["certificate"], paths["key"])
 
         async def dial() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

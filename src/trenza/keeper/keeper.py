@@ -100,10 +100,8 @@ class Keeper:
         self.measuring = Measuring(
             self.engine, self.nodes, self.breaking, self.witness, self.kernel.watch(neighbours=True, follow=False)
         )
-        # the path itself: what is started there has descriptors of its own
-        where = Path(os.readlink(directory))
-        self.clustering = Clustering(self.engine, self.nodes, self.home, where, single_id=settings.single_id)
-        self.objects = ClusterObjects(self.engine, self.nodes, self.clustering, where)
+        self.clustering = Clustering(self.engine, self.nodes, self.home, directory, single_id=settings.single_id)
+        self.objects = ClusterObjects(self.engine, self.nodes, self.clustering, directory)
         questions = Questions(self.engine, self.nodes, self.objects)
         self.checking = Checking(self.engine, questions, self.measuring)
         self.solving = Solving(

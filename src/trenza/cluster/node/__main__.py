@@ -1,21 +1,19 @@
-"""`python -m trenza.cluster.node`: an agent; executed by the keeper, its settings on descriptor 3."""
+"""`python -m trenza.cluster.node`: an agent; executed by the keeper, with its settings."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
 import sys
 import traceback
 
 from trenza.cluster.node.agent import Agent
-from trenza.cluster.node.launch import SETTINGS_DESCRIPTOR, Place, enter
+from trenza.cluster.node.launch import Place, enter, take_settings
 from trenza.cluster.node.settings import NodeSettings, read_settings
 
 
 def main() -> None:
-    with os.fdopen(SETTINGS_DESCRIPTOR) as file:
-        settings = read_settings(file.read())
+    settings = read_settings(take_settings())
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     enter(settings.host_pid, lambda place: _run(settings, place))

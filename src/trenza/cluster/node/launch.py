@@ -1,10 +1,11 @@
 """How an agent is started and found again, and how it gets to where it belongs.
 
-    start(settings_json, log)     executes it; it is there, or not, when this returns
-    find(directory)               the pid of the one that runs, by the lock that it holds
+    start(settings_json, directory, log)     executes it; it is there, or not, when this returns
+    find(directory)                          the pid of the one that runs, by the lock that it holds
 
 Its settings come on a descriptor and its command line is wiped: the host's `ps` shows `kubelet`, and no path of the
-machine's.
+machine's. The directory that paths in the settings are relative to comes on another: a lab of root's has one that its
+sandbox may use, in one that it may not enter.
 """
 
 from __future__ import annotations
@@ -26,15 +27,16 @@ from trenza.model.cluster import AGENT
 
 MODULE: Final = "trenza.cluster.node"
 TITLE: Final = AGENT.encode()
-SETTINGS_DESCRIPTOR: Final = 3
+_SETTINGS: Final = 3
+_DIRECTORY: Final = 4
 _FLOCK: Final = struct.Struct("hhqqi4x")
 _TITLE_FIELDS: Final = (47, 48)
 """arg_start and arg_end in /proc/PID/stat, counted from 0."""
 
 
 # ------------------------------------------------------------------ from the keeper
-def start(settings: str, log: int, module: str = MODULE) -> None:
-    """Execute an agent, or another `module` that enters a host, with its settings; output and errors go to `log`.
+def start(settings: str, directory: Path, log: int, module: str = MODULE) -> None:
+    """Execute an agent, or another `module` that enters a host, in `directory`; output and errors go to `log`.
 
     The caller is in the sandbox, as the keeper is. It waits until the process is in its host (0.2 s, most of it
     imports): several are best started from threads.
@@ -42,6 +44,7 @@ def start(settings: str, log: int, module: str = MODULE) -> None:
     Raises KeeperError if it cannot enter its host; what comes later it says in its log.
     """
     given = os.memfd_create("settings")
+    place = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.write(given, settings.encode())
         os.lseek(given, 0, os.SEEK_SET)
@@ -50,7 +53,10 @@ def start(settings: str, log: int, module: str = MODULE) -> None:
             (os.POSIX_SPAWN_DUP2, null, 0),
             (os.POSIX_SPAWN_DUP2, log, 1),
             (os.POSIX_SPAWN_DUP2, log, 2),
-            (os.POSIX_SPAWN_DUP2, given, SETTINGS_DESCRIPTOR),
+            (os.POSIX_SPAWN_DUP2, place, 100 + _DIRECTORY),  # first out of the other's way
+            (os.POSIX_SPAWN_DUP2, given, _SETTINGS),
+            (os.POSIX_SPAWN_DUP2, 100 + _DIRECTORY, _DIRECTORY),
+            (os.POSIX_SPAWN_CLOSE, 100 + _DIRECTORY),
         ]
         argv = [sys.executable, "-I", "-m", module]
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
@@ -58,6 +64,7 @@ def start(settings: str, log: int, module: str = MODULE) -> None:
         os.close(null)
     finally:
         os.close(given)
+        os.close(place)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if status:
         raise KeeperError(f"a node's agent could not be started (status {status})")
@@ -78,6 +85,14 @@ def find(directory: Path) -> int | None:
 
 
 # ------------------------------------------------------------------ in the agent
+def take_settings() -> str:
+    """The settings that it was started with; from now on it is in its directory."""
+    os.fchdir(_DIRECTORY)
+    os.close(_DIRECTORY)
+    with os.fdopen(_SETTINGS) as file:
+        return file.read()
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where the agent came from: a descriptor of the sandbox's network namespace."""

@@ -1,4 +1,4 @@
-"""The server as the keeper starts it, in its host, with its settings on descriptor 3.
+"""The server as the keeper starts it, in its host, with the settings that `take_settings` takes.
 
 JSON: `host_pid` is the host's init in the sandbox, `directory` where the server keeps everything and whose lock it
 holds, `arguments` those of `python -m trenza.cluster.server`.
@@ -12,7 +12,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from trenza.cluster.node.launch import SETTINGS_DESCRIPTOR, Place, enter, hold
+from trenza.cluster.node.launch import Place, enter, hold, take_settings
 from trenza.cluster.server.__main__ import main as serve
 from trenza.model.cluster import SERVER
 
@@ -21,8 +21,7 @@ TITLE = SERVER.encode()
 
 
 def main() -> None:
-    with os.fdopen(SETTINGS_DESCRIPTOR) as file:
-        settings = json.load(file)
+    settings = json.loads(take_settings())
 
     def run(place: Place) -> None:
         os.close(place.sandbox_netns)
