@@ -72,12 +72,14 @@ def test_a_student_with_kubectl_goes_from_nothing_to_all(cli: Cli) -> None:
     )
     cluster.kubectl("delete", "-f", str(mine))
     cluster.apply_apache()
+    assert because(cli, "service") == ["no Service has the node port 30081"], "what a later fault breaks is to be shown"
     mine.write_text(shipped(cli, "affinity.yaml"))
     cluster.kubectl("apply", "-f", str(mine))
     report = checked(cli)
     assert report["points"] == 100
     (fault,) = [one for one in report["checkpoints"][-1]["checks"] if one["kind"] == "fault"]
     assert 1 < fault["evidence"]["answers"]["outages"][0]["seconds"] <= 10, "the node was missed, and its pod left out"
+    assert points(cli) == 100, "what was shown stays so, though the pods are on one node now"
     assert "nothing is left" in cli.ok("down", LAB)
 
 

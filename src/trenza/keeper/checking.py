@@ -11,6 +11,7 @@ import base64
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from trenza.check.marks import CheckpointMark, Latch, Result, mark, taken_as_passed
@@ -200,7 +201,10 @@ class Run:
     ) -> Result:
         """A question that is asked while no other is. Nothing is broken where things do not work yet."""
         if not isinstance(check.question, FaultOutcome):
-            return await self._polling.result(check, connection, self._done, waited=waited)
+            result = await self._polling.result(check, connection, self._done, waited=waited)
+            if self._breaker_of(check) is not None and self._is_somebodys:
+                return replace(result, check=replace(check, until=None))  # it has to be shown, once, before it breaks
+            return result
         still = [
             one
             for one in before
@@ -223,9 +227,19 @@ class Run:
         What a later checkpoint's fault makes untrue is asked before anything is broken.
         """
         _, _, check = one
-        later = next((other for other in self._chosen if other.name == check.until), None)
-        broken = later is not None and any(isinstance(other.question, FaultOutcome) for other in later.checks)
-        return check.until is not None and not broken, isinstance(check.question, FaultOutcome)
+        lasts = check.until is not None and self._breaker_of(check) is None
+        return lasts, isinstance(check.question, FaultOutcome)
+
+    def _breaker_of(self, check: Check) -> Checkpoint | None:
+        """The later checkpoint that makes a check untrue by breaking something; None if none does, or another way."""
+        later = next((one for one in self._lab.checkpoints if one.name == check.until), None)
+        breaks = later is not None and any(isinstance(one.question, FaultOutcome) for one in later.checks)
+        return later if breaks else None
+
+    @property
+    def _is_somebodys(self) -> bool:
+        record = self._engine.record
+        return record is not None and record.mode.is_somebodys
 
     def _result(self, check: Check, connection: Connection) -> Awaitable[Result]:
         return self._polling.result(check, connection, self._done)

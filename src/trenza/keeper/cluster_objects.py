@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trenza.engine.engine import Engine
+from trenza.errors import KeeperError
 from trenza.keeper.clustering import READY_S, Clustering
 from trenza.keeper.manifests import Manifests
 from trenza.keeper.pods import Pods
@@ -30,6 +31,10 @@ class ClusterObjects:
         self._nodes = nodes
         self._clustering = clustering
         self._applied = Manifests(directory / "cluster" / "applied.json")
+
+    @property
+    def has_cluster(self) -> bool:
+        return self._clustering.cluster is not None
 
     async def settle(self, deadline_s: float = READY_S, *, keep_unread: bool = True) -> list[str]:
         """Wait until nodes are Ready and the manifests' objects have their pods; what is missing at the deadline.
@@ -92,7 +97,10 @@ class ClusterObjects:
 
         resource = next(one for one in RESOURCES if one.plural == plural)
         version = f"{resource.group}/{resource.version}" if resource.group else resource.version
-        api = self._clustering.api(self._clustering.required())
+        cluster = self._clustering.required()
+        if not self._clustering.should_answer:
+            raise KeeperError(f"the API server of {cluster.master.node} is not running", hint="trenza heal")
+        api = self._clustering.api(cluster)
         try:
             found = (await api.list(f"{version}/{plural}")).items
         finally:
@@ -101,9 +109,9 @@ class ClusterObjects:
 
     async def pods(self) -> Pods:
         """The pods and services of now; close them. Raises like `list`."""
-        pods, services = await asyncio.gather(self.list("pods"), self.list("services"))
+        pods, services, slices = await asyncio.gather(*map(self.list, ("pods", "services", "endpointslices")))
         namespaces: dict[str, int] = {}
         for member in self._clustering.required().nodes:
             for name, descriptor in self._nodes.open_netns(f"kubelet {member.node}").items():
                 namespaces[name.removeprefix(f"{member.node}/pod.")] = descriptor
-        return Pods(pods, services, namespaces)
+        return Pods(pods, services, slices, namespaces)

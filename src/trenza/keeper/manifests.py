@@ -68,7 +68,7 @@ class Manifests:
         for place, one in sorted(wanted.items(), key=lambda item: item[0].resource != "v1/namespaces"):
             try:
                 await api.request(
-                    "PATCH", place.path, query={"fieldManager": _MANAGER, "force": "true"},
+                    "PATCH", place.path, query={"fieldManager": _MANAGER, "force": "true", "fieldValidation": "Strict"},
                     body=_annotated(one, place), content_type="application/apply-patch+yaml",
                 )  # fmt: skip
             except TrenzaError as error:

@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from trenza.check.verdict import Said, same
+from trenza.check.verdict import NOTHING, Said, same
 from trenza.keeper.absent import Absent
 from trenza.linux.nodes import NodeHandle
 from trenza.model.checks import ClusterService, Pod
@@ -16,12 +16,20 @@ from trenza.model.names import NodeName
 from trenza.model.state import IpAddress, Node, NodeKind
 
 Object = Mapping[str, Any]
+_FIRST_NODE_PORT = 30000
 
 
 class Pods:
     """The pods and services of one moment. `namespaces`: descriptors by the pods' uids, which `close` closes."""
 
-    def __init__(self, pods: Sequence[Object], services: Sequence[Object], namespaces: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        pods: Sequence[Object],
+        services: Sequence[Object],
+        slices: Sequence[Object],
+        namespaces: Mapping[str, int],
+    ) -> None:
+        self._slices = slices
         self._pods = sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))
         self._services = services
         self._namespaces = namespaces
@@ -55,6 +63,51 @@ class Pods:
         said = Said(f"there is no service {meant.name}", f"no hay ningún servicio {meant.name}")
         raise Absent(said, same("kubectl get services" + _in_namespace(meant)))
 
+    def why_unserved(self, to: IpAddress, port: int) -> Said:
+        """Why nobody answers at a service's address or node port; NOTHING where it is neither, or somebody should."""
+        spec: Mapping[str, Any]
+        for service in self._services:
+            spec = service["spec"]
+            at_cluster_ip = spec.get("clusterIP") == str(to)
+            ports = [one for one in spec.get("ports", ()) if port in (one.get("nodePort"), one["port"])]
+            if at_cluster_ip and not ports:
+                shown = " ".join(str(one["port"]) for one in spec.get("ports", ()))
+                name = service["metadata"]["name"]
+                return Said(f"the Service {name} has the port {shown}", f"el Service {name} tiene el puerto {shown}")
+            if (at_cluster_ip and ports) or any(one.get("nodePort") == port for one in ports):
+                return self._why_unserved(service, ports[0])
+        if port < _FIRST_NODE_PORT:
+            return NOTHING
+        return Said(f"no Service has the node port {port}", f"ningún Service tiene el puerto de nodo {port}")
+
+    def _why_unserved(self, service: Object, port: Object) -> Said:
+        from trenza.cluster.kinds.selectors import selector_of_labels
+
+        name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
+        if served_by(service, self._slices):
+            target = port.get("targetPort", port["port"])
+            return Said(
+                f"the pods of the Service {name} do not answer at its targetPort {target}",
+                f"los pods del Service {name} no responden en su targetPort {target}",
+            )
+        labels = service["spec"].get("selector") or {}
+        selector = selector_of_labels(labels)
+        chosen = [
+            one
+            for one in self._pods
+            if one["metadata"]["namespace"] == namespace and labels and selector.holds(one["metadata"].get("labels"))
+        ]
+        if not chosen:
+            return Said(
+                f"the Service {name} has no endpoints: no pod has its labels {selector}",
+                f"el Service {name} no tiene endpoints: ningún pod tiene sus etiquetas {selector}",
+            )
+        pod, why = chosen[0]["metadata"]["name"], why_not_ready(chosen[0])
+        return Said(
+            f"the Service {name} has no endpoints: {pod} is not Ready: {why}",
+            f"el Service {name} no tiene endpoints: {pod} no está Ready: {why}",
+        )
+
     def say(self, meant: Pod | ClusterService) -> str:
         """Whom it means now, or the words it was asked in."""
         try:
@@ -73,6 +126,21 @@ class Pods:
             raise Absent(_none_there(meant), look)
         name, why = found[0]["metadata"]["name"], why_not_ready(found[0])
         raise Absent(Said(f"{name} is not Ready: {why}", f"{name} no está Ready: {why}"), look, stays=False)
+
+
+def served_by(service: Object, slices: Sequence[Object]) -> set[str]:
+    """The addresses that a Service sends its requests to."""
+    from trenza.cluster.node.proxy import owner_of
+
+    owner = (service["metadata"]["namespace"], service["metadata"]["name"])
+    return {
+        address
+        for one in slices
+        if owner_of(one) == owner
+        for endpoint in one.get("endpoints") or ()
+        if endpoint.get("conditions", {}).get("ready", True)
+        for address in endpoint["addresses"]
+    }
 
 
 def _is(pod: Object, meant: Pod) -> bool:
@@ -116,7 +184,9 @@ def why_not_ready(pod: Object) -> str:
     for condition in status.get("conditions", ()):
         if condition["status"] != "True" and condition.get("message"):
             return str(condition["message"])
-    return str(status.get("phase", "Pending"))
+    phase = str(status.get("phase", "Pending"))
+    node = pod.get("spec", {}).get("nodeName")
+    return f"nothing is heard of its node {node}" if phase == "Running" and node else phase
 
 
 def names_pods(value: object) -> bool:

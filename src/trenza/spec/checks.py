@@ -55,7 +55,11 @@ _ROUND = 12
 class Asking:
     """Reads the checks of one lab; says which names are not there."""
 
-    def __init__(self, drafts: Drafts, cables: tuple[Cable, ...], cluster: Cluster | None, report: Report) -> None:
+    def __init__(
+        self, drafts: Drafts, cables: tuple[Cable, ...], cluster: Cluster | None, report: Report, *, clustered: bool
+    ) -> None:
+        """`clustered`: the lab has a cluster, if only a wrong one, of which enough was said then."""
+        self._clustered = clustered
         self._drafts = replace(drafts, report=report)
         self._cables = cables
         self._cluster = cluster
@@ -63,7 +67,7 @@ class Asking:
 
     def told_to(self, report: Report) -> Asking:
         """The same, but what is wrong is said in another file's report."""
-        return Asking(self._drafts, self._cables, self._cluster, report)
+        return Asking(self._drafts, self._cables, self._cluster, report, clustered=self._clustered)
 
     def checks(self, checkpoint: Decoded, later: tuple[str, ...], *, hidden: bool = False) -> tuple[Check, ...]:
         """The checks of a checkpoint; `later` are the names of those that follow it."""
@@ -275,9 +279,11 @@ class Asking:
         )  # fmt: skip
 
     def _require_cluster(self, at: Place) -> None:
-        if self._cluster is None:
+        if self._cluster is not None:
+            return
+        if not self._clustered:
             self._report.say("E068", at, None)
-            raise _Unsaid
+        raise _Unsaid
 
     def _find_traffic(self, asked: Decoded) -> Traffic | None:
         during = asked.record("during")
@@ -319,7 +325,8 @@ class Asking:
 
     def _resolve(self, text: str, at: Place) -> Spot:
         service = service_of(text)
-        if service is not None and self._cluster is not None:
+        if service is not None and self._clustered:
+            self._require_cluster(at)
             return service
         if text.startswith("pod/"):
             return self._asker_named(text, at)

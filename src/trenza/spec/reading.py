@@ -147,7 +147,7 @@ class _Reader:
         wiring = wiring_of(drafts, self.report)
         nodes = nodes_of(drafts, wiring, self.report)
         cluster = cluster_of(record.record("cluster"), drafts, nodes, self.report, has_etcd=self.choices.has_etcd)
-        self.asking = Asking(drafts, wiring.cables, cluster, self.report)
+        self.asking = Asking(drafts, wiring.cables, cluster, self.report, clustered="cluster" in record)
         nodes = with_manifests(with_etcd(nodes, cluster), cluster, record.record("cluster"))
         lab = Lab(
             name=top.text("lab") or "",

@@ -116,7 +116,7 @@ class Cluster:
         os.lseek(given, 0, os.SEEK_SET)
         try:
             log = self.directory / f"{node}.log"
-            start = "from pathlib import Path; from trenza.cluster.node.launch import start; start(open(3).read(), Path('/'), 1)"
+            start = "from trenza.cluster.node.launch import Path, start; start(open(3).read(), Path('/'), 1)"
             self.execute([sys.executable, "-I", "-c", start], {3: given}, log)
         finally:
             os.close(given)

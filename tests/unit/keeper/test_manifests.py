@@ -41,7 +41,7 @@ class Server:
         if path in self.refuses or (method != "PATCH" and path not in self.objects):
             raise ApiError("no", status=422 if path in self.refuses else 404)
         if method == "PATCH":
-            assert options["query"] == {"fieldManager": "trenza", "force": "true"}
+            assert options["query"] == {"fieldManager": "trenza", "force": "true", "fieldValidation": "Strict"}
             self.objects[path] = options["body"]
         elif method == "DELETE":
             del self.objects[path]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -29,12 +30,31 @@ def pod(name: str, *, node: str = "n1", ready: bool = True, **metadata: Any) -> 
 SERVICES = [
     {"metadata": {"name": "web", "namespace": "default"}, "spec": {"clusterIP": "10.254.0.9"}},
     {"metadata": {"name": "bare", "namespace": "default"}, "spec": {"clusterIP": "None"}},
+    {
+        "metadata": {"name": "served", "namespace": "default"},
+        "spec": {"clusterIP": "10.254.0.8", "ports": [{"port": 80, "nodePort": 30080, "targetPort": 8080}]},
+    },
+    {
+        "metadata": {"name": "lonely", "namespace": "default"},
+        "spec": {"clusterIP": "10.254.0.7", "ports": [{"port": 80, "nodePort": 30070}], "selector": {"app": "wbe"}},
+    },
+    {
+        "metadata": {"name": "waiting", "namespace": "default"},
+        "spec": {"clusterIP": "10.254.0.6", "ports": [{"port": 80, "nodePort": 30060}], "selector": {"app": "web"}},
+    },
+]
+SLICES = [
+    {
+        "addressType": "IPv4",
+        "metadata": {"namespace": "default", "labels": {"kubernetes.io/service-name": "served"}},
+        "endpoints": [{"addresses": ["172.16.1.2"]}],
+    }
 ]
 
 
 def there(*pods: dict[str, Any]) -> Pods:
     namespaces = {str(one["metadata"]["uid"]): os.open("/proc/self/ns/net", os.O_RDONLY) for one in pods}
-    return Pods(pods, SERVICES, namespaces)
+    return Pods(pods, SERVICES, SLICES, namespaces)
 
 
 @pytest.mark.parametrize(
@@ -110,3 +130,19 @@ def test_the_kinds_that_checks_know_are_the_servers() -> None:
     known = {one.plural: {one.singular, *one.short_names} - {one.plural} for one in RESOURCES if "list" in one.verbs}
     for plural, names in KINDS.items():
         assert set(names) == known[plural]
+
+
+@pytest.mark.parametrize(
+    ("to", "port", "why"),
+    [
+        ("10.9.0.2", 30080, "the pods of the Service served do not answer at its targetPort 8080"),
+        ("10.254.0.8", 80, "the pods of the Service served do not answer at its targetPort 8080"),
+        ("10.254.0.8", 81, "the Service served has the port 80"),
+        ("10.9.0.2", 30070, "the Service lonely has no endpoints: no pod has its labels app=wbe"),
+        ("10.9.0.2", 30060, "the Service waiting has no endpoints: a is not Ready: it starts"),
+        ("10.9.0.2", 30081, "no Service has the node port 30081"),
+        ("10.9.0.2", 80, ""),
+    ],
+)
+def test_why_nobody_serves_is_said(to: str, port: int, why: str) -> None:
+    assert there(pod("a", ready=False)).why_unserved(ip_address(to), port).en == why

@@ -81,8 +81,8 @@ class Questions:
 
     @asynccontextmanager
     async def _with_pods(self, scene: Scene, question: Question) -> AsyncIterator[Scene]:
-        """A scene with the cluster's pods, if the question is about any. Raises TrenzaError."""
-        if not names_pods(question):
+        """A scene with the cluster's pods, if the question may be about them or a service. Raises TrenzaError."""
+        if not names_pods(question) and not (isinstance(question, Http | Tcp) and self._objects.has_cluster):
             yield scene
             return
         pods = await self._objects.pods()

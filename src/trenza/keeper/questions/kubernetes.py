@@ -7,7 +7,7 @@ from typing import Any
 
 from trenza.check.verdict import NOTHING, Finding, Said, failed, passed, same
 from trenza.keeper.cluster_objects import ClusterObjects
-from trenza.keeper.pods import Object, why_not_ready
+from trenza.keeper.pods import Object, served_by, why_not_ready
 from trenza.keeper.scene import Scene
 from trenza.model.checks import KubernetesObject
 from trenza.model.cluster import KINDS
@@ -71,7 +71,7 @@ def _wrong(question: KubernetesObject, one: Object, slices: Sequence[Object]) ->
                 f"{name}: {path} is {value or '-'}, not {wanted}", f"{name}: {path} es {value or '-'}, no {wanted}"
             )
     if question.endpoints is not None:
-        addresses = _serving(one, slices)
+        addresses = served_by(one, slices)
         if len(addresses) != question.endpoints:
             count, shown = len(addresses), " ".join(sorted(addresses)) or "-"
             return Said(
@@ -91,21 +91,6 @@ def _at(value: Any, path: str) -> str:
         else:
             return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _serving(service: Object, slices: Sequence[Object]) -> set[str]:
-    """The addresses that a Service sends its requests to."""
-    from trenza.cluster.node.proxy import owner_of
-
-    owner = (service["metadata"]["namespace"], service["metadata"]["name"])
-    return {
-        address
-        for one in slices
-        if owner_of(one) == owner
-        for endpoint in one.get("endpoints") or ()
-        if endpoint.get("conditions", {}).get("ready", True)
-        for address in endpoint["addresses"]
-    }
 
 
 def _counted(question: KubernetesObject, right: Sequence[str]) -> Said:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trenza.check import judge
-from trenza.check.verdict import Finding, Said, Verdict, cannot_tell, failed, passed, same
+from trenza.check.verdict import NOTHING, Finding, Said, Verdict, cannot_tell, failed, passed, same
 from trenza.keeper.absent import Absent
 from trenza.keeper.questions.asker import Asker, explained
 from trenza.keeper.scene import Scene
@@ -214,6 +214,9 @@ def _page_problem(question: Http, answer: Any) -> Said | None:
 
 
 def _refused(scene: Scene, finding: Finding, to: IpAddress, port: int) -> Finding:
+    unserved = NOTHING if scene.pods is None else scene.pods.why_unserved(to, port)
+    if unserved:
+        return failed(finding.said, credit=finding.credit, because=unserved, **finding.evidence)
     owners = scene.counterparts.interfaces_of(to)
     who = str(owners[0].node) if owners else str(to)
     because = Said(f"nobody listens on port {port} of {who}", f"nadie escucha en el puerto {port} de {who}")
