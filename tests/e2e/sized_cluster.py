@@ -22,11 +22,13 @@ from typing import Any
 
 import yaml
 from conftest import Cli
+from lives import command_line, family, pid_one
 
 from trenza.cluster.api import NODES, PODS, Object
 from trenza.cluster.client import HttpApi
 
 AT_ONCE = 16
+LAB = "sized"
 SERVICES = "/api/v1/namespaces/default/services"
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 POD_PATH = "/api/v1/namespaces/default/pods"
@@ -217,22 +219,13 @@ class SizedCluster:
     def memory_mb(self) -> dict[str, float]:
         """Of the server and of a node's agent (the largest), what is theirs and their share of what is not (PSS)."""
         found: dict[str, list[float]] = {}
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            try:
-                name = (entry / "cmdline").read_bytes().split(b"\0")[0].decode()
-                if name not in ("kubelet", "kube-apiserver", "etcd") or not self._is_mine(entry):
-                    continue
-                lines = (entry / "smaps_rollup").read_text().splitlines()
-            except OSError:
-                continue
-            size_kb = next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-            found.setdefault(name, []).append(size_kb / 1000)
+        for pid, _ in family(pid_one(self.cli, LAB)):
+            name = command_line(pid).split(" ")[0].rpartition("/")[2]
+            if name in ("kubelet", "kube-apiserver", "etcd"):
+                lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+                size_kb = next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+                found.setdefault(name, []).append(size_kb / 1000)
         return {name: max(sizes) for name, sizes in found.items()}
-
-    def _is_mine(self, process: Path) -> bool:
-        return True
 
 
 @dataclass

@@ -7,7 +7,7 @@ collections that did not change together with their indexes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -67,6 +67,12 @@ class Collection(Mapping[ObjectKey, Object]):
 
     def __len__(self) -> int:
         return len(self._objects)
+
+    def values(self) -> ValuesView[Object]:
+        return self._objects.values()
+
+    def items(self) -> ItemsView[ObjectKey, Object]:
+        return self._objects.items()
 
     @cached_property
     def _of_namespace(self) -> Mapping[str, list[Object]]:
