@@ -24,10 +24,12 @@ import yaml
 from conftest import Cli
 from lives import command_line, family, pid_one
 
+from trenza.cluster.api import CONFIG_MAPS as MAPS
 from trenza.cluster.api import NODES, PODS, Object
 from trenza.cluster.client import HttpApi
 
 AT_ONCE = 16
+_QUIET_S = 1.0
 LAB = "sized"
 SERVICES = "/api/v1/namespaces/default/services"
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
@@ -193,7 +195,7 @@ class SizedCluster:
     async def told_s(self, times: int) -> list[float]:
         """From the request that creates a ConfigMap until a watch has told of it."""
         took = []
-        async with self.watching("configmaps") as events:
+        async with self.watching(MAPS) as events:
             for number in range(times):
                 name = f"told-{time.monotonic_ns()}-{number}"
                 began = time.monotonic()
@@ -323,3 +325,101 @@ async def sized_cluster(cli: Cli, nodes: int, store: str) -> AsyncIterator[Sized
 def _is_ready(thing: Object) -> bool:
     conditions = (thing.get("status") or {}).get("conditions") or ()
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+# ---------------------------------------------------------------- what is measured
+async def measured_pods(cluster: SizedCluster, count: int) -> dict[str, str]:
+    """A tenth of the pods serve (`web`), the others are in groups of two."""
+    rows = {"a pod on the idle cluster, ms": f"{ms_of(await cluster.pod_s(7)):.0f}"}
+    serving = count // 10
+
+    async def make() -> None:
+        others = (pod(f"p-{one}", {"app": "bare", "group": str(one // 2)}) for one in range(count - serving))
+        path = "/api/v1/namespaces/default/replicationcontrollers"
+        await asyncio.gather(
+            cluster.api.request("POST", path, body=web(serving)), cluster.create_all(POD_PATH, others)
+        )
+
+    took_s = await cluster.running_s(count, make)
+    pods = (await cluster.api.list(PODS, "default")).items
+    kept = sum(is_running(one) for one in pods)
+    assert kept == len(pods) == count, f"of {count} pods {kept} run, {len(pods)} are there"
+    return {**rows, f"{count} pods, per second": f"{count / took_s:.1f}"}
+
+
+async def measured_services(cluster: SizedCluster, count: int, *, pods: int, turns: int = 3) -> dict[str, str]:
+    """`count` Services of a group each; beside them one of all that serve appears and loses an endpoint."""
+    groups, serving = (pods - pods // 10) // 2, pods // 10
+    appeared, withdrawn = [], []
+    async with cluster.tellers() as tellers:
+        began = time.monotonic()
+        await cluster.create_all(SERVICES, (service(f"s-{one}", {"group": str(one % groups)}) for one in range(count)))
+        for one in tellers:
+            await one.quiet(_QUIET_S)
+        rows = {f"{count} Services made, in all rules, s": f"{time.monotonic() - began - _QUIET_S:.0f}"}
+        for turn in range(turns):
+            began = time.monotonic()
+            made = await cluster.api.request("POST", SERVICES, body=service(f"web-{turn}", {"app": "web"}))
+            for one in tellers:
+                one.ask(made["spec"]["clusterIP"])
+            appeared.append([await one.next("answered", began) - began for one in tellers])
+            for one in tellers:
+                await one.quiet(_QUIET_S)
+            leaving = next(
+                one
+                for one in (await cluster.api.list(PODS, "default")).items
+                if one["metadata"]["labels"].get("app") == "web"
+            )
+            began = time.monotonic()
+            await cluster.api.patch(PODS, "default", leaving["metadata"]["name"], {"metadata": {"labels": {"app": "x"}}})
+            withdrawn.append([await one.next("rules", began) - began for one in tellers])
+            for one in tellers:
+                await one.quiet(_QUIET_S)
+    for what, times in (("appears: packets pass", appeared), ("loses one: out of the rules", withdrawn)):
+        first, last = ms_of(map(min, times)), ms_of(map(max, times))
+        rows[f"a Service of {serving} {what}, first and last node, ms"] = f"{first:.0f}, {last:.0f}"
+    return rows
+
+
+async def measured_objects(cluster: SizedCluster, count: int) -> dict[str, str]:
+    """Half ConfigMaps, half pods that no node takes; times beside those of the cluster without them."""
+
+    async def asked() -> dict[str, float]:
+        stamp = time.monotonic_ns()
+        api, config = cluster.api, cluster.cli.directory / "kubeconfig"
+
+        async def kubectl(*words: str) -> float:
+            began = time.monotonic()
+            process = await asyncio.create_subprocess_exec(
+                "kubectl", "--kubeconfig", str(config), "get", *words, env=cluster.cli.environment,
+                stdout=subprocess.DEVNULL,
+            )  # fmt: skip
+            assert await process.wait() == 0
+            return time.monotonic() - began
+
+        return {
+            "create": ms_of(
+                await cluster.waited_s(
+                    lambda number: api.request("POST", CONFIG_MAPS, body=config_map(f"one-{stamp}-{number}")), 100
+                )
+            ),
+            "get": ms_of(await cluster.waited_s(lambda _: api.get(MAPS, "default", f"one-{stamp}-0"), 200)),
+            "a watch's event": ms_of(await cluster.told_s(50)),
+            "`kubectl get` of one": ms_of([await kubectl("configmap", f"one-{stamp}-0") for _ in range(3)]),
+            "list of ConfigMaps": ms_of(await cluster.waited_s(lambda _: api.list(MAPS, "default"), 3)),
+            "`kubectl get configmaps`": ms_of([await kubectl("configmaps") for _ in range(3)]),
+        }
+
+    before = await asked()
+    began = time.monotonic()
+    half = count // 2
+    await cluster.create_all(CONFIG_MAPS, (config_map(f"m-{one}") for one in range(half)))
+    nowhere = {"nodeSelector": {"nowhere": "yes"}}
+    await cluster.create_all(POD_PATH, (pod(f"p-{one}", {"app": "waits"}, **nowhere) for one in range(half)))
+    rows = {f"{count} objects created, per second": f"{count / (time.monotonic() - began):.0f}"}
+    after = await asked()
+    for what, before_ms in before.items():
+        rows[f"{what}, ms; with {count} objects"] = (
+            f"{before_ms:.1f}; {after[what]:.1f} (× {after[what] / before_ms:.1f})"
+        )
+    return rows

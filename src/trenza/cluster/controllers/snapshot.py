@@ -68,6 +68,9 @@ class Collection(Mapping[ObjectKey, Object]):
     def __len__(self) -> int:
         return len(self._objects)
 
+    def copied(self) -> dict[ObjectKey, Object]:
+        return dict(self._objects)
+
     def values(self) -> ValuesView[Object]:
         return self._objects.values()
 
@@ -164,7 +167,7 @@ class Snapshot:
         changed: dict[str, dict[ObjectKey, Object]] = {}
         for change in changes:
             if change.resource not in changed:
-                changed[change.resource] = dict(self[change.resource])
+                changed[change.resource] = self[change.resource].copied()
             if change.now is None:
                 changed[change.resource].pop(change.key, None)
             else:
