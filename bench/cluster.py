@@ -3,13 +3,13 @@
 A lab of ten nodes through `trenza up`, as an ordinary user: real server, real agents. 1000 pods are created at once
 through the API, 900 of them bare and 100 of a ReplicationController, each with a token and a network of its own; the
 rate is until the last of them is Running with its address (aim: 20 per second). A single pod is measured before and
-after, from the request until a watch tells that it is Running (aim: 300 ms). Beside 1000 Services of two endpoints each,
-one of the 100 appears and loses an endpoint: until a connection from every node gets through, and until every node's
-nftables has committed (aim: 100 ms in the rules). Then an otherwise empty cluster of one node has 10,000 objects: half
-ConfigMaps, half pods that no node takes; what it does then, as ratios to what it did before.
+after, from the request until a watch tells that it is Running (aim: 300 ms). Beside 1000 Services of two endpoints
+each, one of the 100 appears and loses an endpoint: until a connection from every node gets through, and until every
+node's nftables has committed (aim: 100 ms in the rules). Then an otherwise empty cluster of one node has 10,000
+objects: half ConfigMaps, half pods that no node takes; what it does then, as ratios to what it did before.
 
-`--small` has 2 nodes, 40 pods, 20 Services and 400 objects. Caveats: one machine, shared by eleven hosts, the server, the
-client and everybody else on it; ten nodes' agents write the same rules at the same time on its processors.
+`--small` has 2 nodes, 40 pods, 20 Services and 400 objects. Caveats: one machine, shared by eleven hosts, the server,
+the client and everybody else on it; ten nodes' agents write the same rules at the same time on its processors.
 """
 
 from __future__ import annotations
@@ -27,8 +27,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
-from conftest import Cli
-from sized_cluster import SizedCluster, measured_objects, measured_pods, measured_services, sized_cluster
+from conftest import Cli  # noqa: E402
+from sized_cluster import (  # noqa: E402
+    SizedCluster,
+    measured_objects,
+    measured_pods,
+    measured_services,
+    sized_cluster,
+)
 
 Rows = dict[str, str]
 

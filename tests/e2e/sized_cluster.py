@@ -1,4 +1,4 @@
-"""A cluster of any size through the real command line, and what of it can be measured; for `bench/cluster.py` and tests.
+"""A cluster of any size through the real command line, and what of it can be measured; for bench/ and tests.
 
 Everything is asked from outside, through the API's forwarded port, as any client does. What happens in nodes is
 told by a small program in each of them: when a transaction of nftables was committed, when a connection got through.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import ssl
 import statistics
 import subprocess
@@ -25,7 +24,7 @@ from conftest import Cli
 from lives import command_line, family, pid_one
 
 from trenza.cluster.api import CONFIG_MAPS as MAPS
-from trenza.cluster.api import NODES, PODS, Object
+from trenza.cluster.api import EVENTS, NODES, PODS, Object
 from trenza.cluster.client import HttpApi
 
 AT_ONCE = 16
@@ -35,10 +34,7 @@ SERVICES = "/api/v1/namespaces/default/services"
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 POD_PATH = "/api/v1/namespaces/default/pods"
 
-_SERVER = (
-    "import socket; s = socket.create_server(('', 80), backlog=64)\n"
-    "while True:\n s.accept()[0].close()"
-)
+_SERVER = "import socket; s = socket.create_server(('', 80), backlog=64)\nwhile True:\n s.accept()[0].close()"
 """Accepts connections, of which each is a proof that a packet got through."""
 
 _TELLER = """
@@ -174,6 +170,10 @@ class SizedCluster:
             await self.gone({"single"})
         return took
 
+    async def lost_nodes(self) -> int:
+        """How many times a node was taken for dead."""
+        return sum(one["reason"] == "NodeNotReady" for one in (await self.api.list(EVENTS)).items)
+
     async def gone(self, apps: set[str]) -> None:
         """Wait until no such pods are left, by looking."""
         async with asyncio.timeout(60):
@@ -287,7 +287,9 @@ def client_of(kubeconfig: str) -> HttpApi:
     authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
     context = ssl.create_default_context(cadata=authority)
     with tempfile.NamedTemporaryFile() as file:
-        file.write(base64.b64decode(user["client-certificate-data"]) + b"\n" + base64.b64decode(user["client-key-data"]))
+        file.write(
+            base64.b64decode(user["client-certificate-data"]) + b"\n" + base64.b64decode(user["client-key-data"])
+        )
         file.flush()
         context.load_cert_chain(file.name)
     return HttpApi(cluster["server"], tls=context, timeout_s=120)
@@ -336,9 +338,7 @@ async def measured_pods(cluster: SizedCluster, count: int) -> dict[str, str]:
     async def make() -> None:
         others = (pod(f"p-{one}", {"app": "bare", "group": str(one // 2)}) for one in range(count - serving))
         path = "/api/v1/namespaces/default/replicationcontrollers"
-        await asyncio.gather(
-            cluster.api.request("POST", path, body=web(serving)), cluster.create_all(POD_PATH, others)
-        )
+        await asyncio.gather(cluster.api.request("POST", path, body=web(serving)), cluster.create_all(POD_PATH, others))
 
     took_s = await cluster.running_s(count, make)
     pods = (await cluster.api.list(PODS, "default")).items
@@ -365,13 +365,10 @@ async def measured_services(cluster: SizedCluster, count: int, *, pods: int, tur
             appeared.append([await one.next("answered", began) - began for one in tellers])
             for one in tellers:
                 await one.quiet(_QUIET_S)
-            leaving = next(
-                one
-                for one in (await cluster.api.list(PODS, "default")).items
-                if one["metadata"]["labels"].get("app") == "web"
-            )
+            every = (await cluster.api.list(PODS, "default")).items
+            leaving = next(one["metadata"] for one in every if one["metadata"]["labels"].get("app") == "web")
             began = time.monotonic()
-            await cluster.api.patch(PODS, "default", leaving["metadata"]["name"], {"metadata": {"labels": {"app": "x"}}})
+            await cluster.api.patch(PODS, "default", leaving["name"], {"metadata": {"labels": {"app": "x"}}})
             withdrawn.append([await one.next("rules", began) - began for one in tellers])
             for one in tellers:
                 await one.quiet(_QUIET_S)

@@ -93,8 +93,7 @@ async def watched(
         initial = tuple(
             Seen("ADDED", stored.value, stored.mod_revision)
             for stored in page.items
-            if (not only or stored.key == only)
-            and (not options.selects or options.holds(reader.object_of(stored)))
+            if (not only or stored.key == only) and (not options.selects or options.holds(reader.object_of(stored)))
         )
         if options.initial_events:
             initial += (bookmark(resource, revision, initial_end=True),)
