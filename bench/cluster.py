@@ -21,6 +21,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,16 +50,17 @@ class Size:
     objects: int = 10_000
 
 
-async def measured(cli: Cli, size: Size, store: str) -> Rows:
-    """Every row of the table."""
+async def measured(cli: Cli, size: Size, store: str) -> AsyncIterator[Rows]:
+    """The rows of the table, as they are known."""
     async with sized_cluster(cli, size.nodes, store) as cluster:
-        rows = {f"`up` until {size.nodes} nodes are Ready, s": f"{cluster.ready_s:.1f}"}
-        rows |= await measured_pods(cluster, size.pods)
-        rows |= await measured_services(cluster, size.services, pods=size.pods)
-        rows |= {f"{name}, MB": f"{size_mb:.0f}" for name, size_mb in sorted(cluster.memory_mb().items())}
-        rows |= await single(cluster)
+        yield {f"`up` until {size.nodes} nodes are Ready, s": f"{cluster.ready_s:.1f}"}
+        yield await measured_pods(cluster, size.pods)
+        yield await single(cluster)
+        yield {f"{name}, MB": f"{size_mb:.0f}" for name, size_mb in sorted(cluster.memory_mb().items())}
+        yield await measured_services(cluster, size.services, pods=size.pods)
+        yield {"nodes taken for dead": f"{await cluster.lost_nodes()}"}
     async with sized_cluster(cli, 1, store) as cluster:
-        return rows | await measured_objects(cluster, size.objects)
+        yield await measured_objects(cluster, size.objects)
 
 
 async def single(cluster: SizedCluster) -> Rows:
@@ -76,7 +78,10 @@ async def main() -> None:
             environment = {**os.environ, "XDG_RUNTIME_DIR": directory, "XDG_STATE_HOME": f"{directory}/state"}
             cli = Cli(str(ROOT / ".venv/bin/trenza"), environment, Path(directory))
             began_s = time.monotonic()
-            found[store] = await measured(cli, size, store)
+            found[store] = {}
+            async for rows in measured(cli, size, store):
+                found[store] |= rows
+                print(store, rows, file=sys.stderr, flush=True)  # the whole takes minutes
             found[store]["all of it, s"] = f"{time.monotonic() - began_s:.0f}"
     load = os.getloadavg()[0]
     print(f"{__doc__}\nKernel {platform.release()}, {os.cpu_count()} cores, load {load:.1f} at the end.\n")
