@@ -24,6 +24,9 @@ from trenza.services import haproxy, keepalived
 
 ASK_EVERY_S = 0.05
 _ANSWER_WITHIN_S = 0.5
+_LOOKING = 0.1
+"""Of its time, the part that is spent on looking at trees at most where a lot happens in hosts with many ports."""
+
 _MAX_CONFIG_BYTES = 1 << 16
 """Of a config that a node's owner wrote; it is read whenever an address changes there."""
 
@@ -37,6 +40,7 @@ class Witness:
         self._loop = asyncio.get_running_loop()
         self._trees: dict[Interface, BridgeMeasure] = {}
         self._grown: set[NodeName] = set()
+        self._looks_at_s = 0.0
         self._servers: dict[NodeName, dict[tuple[str, str], haproxy.ServerState]] = {}
         self._listeners = 0
         self._asking: asyncio.Task[None] | None = None
@@ -48,7 +52,7 @@ class Witness:
             self._hear_address(change)
         elif change.kind in ("stp", "link"):
             if not self._grown:
-                self._loop.call_soon(self._look_at_trees)
+                self._loop.call_at(self._looks_at_s, self._look_at_trees)
             self._grown.add(change.node)
 
     def _hear_address(self, change: NetworkEvent) -> None:
@@ -79,10 +83,14 @@ class Witness:
 
     def _look_at_trees(self) -> None:
         nodes, self._grown = self._grown, set()
+        began_s = self._loop.time()
         try:
             bridges = self._engine.measure(nodes).bridges
         except TrenzaError:
             return  # a node ended while we looked; what it was is told by its links
+        finally:
+            ended_s = self._loop.time()
+            self._looks_at_s = ended_s + (ended_s - began_s) * (1 / _LOOKING - 1)
         for bridge in bridges:
             old = self._trees.get(bridge.interface)
             self._trees[bridge.interface] = bridge

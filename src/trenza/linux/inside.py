@@ -69,6 +69,11 @@ class SpawnerClient:
 
     def ask(self, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> tuple[dict[str, Any], list[int]]:
         """The answer and the descriptors that came with it. Raises KernelError if the spawner refuses."""
+        self.send(request, descriptors)
+        return self.receive()
+
+    def send(self, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
+        """Ask, and `receive` the answer later. Raises KernelError."""
         message = json.dumps(request).encode()
         if len(message) > MAX_MESSAGE_BYTES:
             raise KernelError(f"argument list too long: {len(message)} bytes, {MAX_MESSAGE_BYTES} at most", errno=E2BIG)
@@ -78,7 +83,6 @@ class SpawnerClient:
             raise KernelError(
                 f"the sandbox's spawner was not asked: {error.strerror}", errno=error.errno or 0
             ) from error
-        return self.receive()
 
     def receive(self) -> tuple[dict[str, Any], list[int]]:
         """The next message (after `exec`, the exit status when it comes)."""

@@ -7,7 +7,7 @@ shares.
 
 Requests and answers are JSON, one per SEQPACKET message, with descriptors by SCM_RIGHTS:
 
-    {"do": "spawn", "nodes": [{"name", "host", "hostname", "directory", "join", "mounts"}, …]}
+    {"do": "spawn", "nodes": [{"name", "host", "hostname", "directory", "join", "mounts"}, …], "replace": bool}
                                                                             → {"pids": {name: pid}} | {"error", "name"}
     {"do": "stop", "names": [...], "forget": bool}                          → {"stopped": [...]}
     {"do": "alive", "owner"}                                                → {"nodes": {name: [pid, pid in host]}}
@@ -192,6 +192,8 @@ class Spawner:
     def _handle(self, client: _Client, request: dict[str, Any], descriptors: list[int]) -> None:
         match request["do"]:
             case "spawn":
+                if request.get("replace"):
+                    self._stop([node["name"] for node in request["nodes"]], forget=True)
                 self._answer(client, self._spawn(request["nodes"]))
             case "stop":
                 self._answer(client, self._stop(request["names"], forget=request["forget"]))

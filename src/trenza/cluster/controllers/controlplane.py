@@ -25,6 +25,7 @@ from trenza.cluster.controllers.snapshot import (
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     ENDPOINTS,
+    EVENTS,
     JOBS,
     LEASES,
     NAMESPACES,
@@ -53,7 +54,8 @@ def control_plane(settings: Settings) -> tuple[Controller, ...]:
     lifecycle = partial(node_lifecycle, times=settings.node_times)
     return (
         Controller("namespaces", namespaces),
-        Controller("garbage", garbage),
+        # A lease goes when its node goes, which is a change of nodes; that it is renewed every second is none.
+        Controller("garbage", garbage, ignores=frozenset((EVENTS, LEASES))),
         Controller("service-accounts", accounts, frozenset((NAMESPACES, SERVICE_ACCOUNTS, CONFIG_MAPS))),
         Controller("nodes", lifecycle, frozenset((NODES, LEASES, PODS))),
         Controller(

@@ -2,7 +2,8 @@
 
 Background: the owner goes at once, dependents are found without it. Foreground: the owner is held by the finalizer
 `foregroundDeletion` until no dependent blocks it. Orphan: it is held by `orphan` until no dependent names it.
-An owner of a resource that is not served is left alone, and so are its dependents.
+An owner of a resource that is not served is left alone, and so are its dependents. Events, of which there are more
+than of anything else, have no owners: nobody looks among them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from trenza.cluster.controllers.objects import (
     uid_of,
     with_metadata,
 )
-from trenza.cluster.controllers.snapshot import Collection, OwnerPlace, Snapshot, resource_key
+from trenza.cluster.controllers.snapshot import EVENTS, Collection, OwnerPlace, Snapshot, resource_key
 from trenza.cluster.controllers.writes import Delete, Propagation, Step, Update
 
 FOREGROUND = "foregroundDeletion"
@@ -29,6 +30,8 @@ ORPHAN = "orphan"
 
 def garbage(snapshot: Snapshot, now_s: float) -> Iterator[Step]:
     for resource, things in snapshot.collections.items():
+        if resource == EVENTS:
+            continue
         yield from _dangling(snapshot, resource, things)
         for thing in things.held:
             if ORPHAN in finalizers_of(thing):

@@ -32,14 +32,15 @@ LONGEST_DELAY_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Controller:
-    """A controller with its name and the resources it reads; no resources mean all."""
+    """A controller with its name and the resources it reads: those named, or all but those that it ignores."""
 
     name: str
     decide: Callable[[Snapshot, float], Iterable[Step]]
     reads: frozenset[str] = frozenset()
+    ignores: frozenset[str] = frozenset()
 
     def is_touched_by(self, resource: str) -> bool:
-        return not self.reads or resource in self.reads
+        return resource in self.reads if self.reads else resource not in self.ignores
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ collections that did not change together with their indexes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -67,6 +67,15 @@ class Collection(Mapping[ObjectKey, Object]):
 
     def __len__(self) -> int:
         return len(self._objects)
+
+    def copied(self) -> dict[ObjectKey, Object]:
+        return dict(self._objects)
+
+    def values(self) -> ValuesView[Object]:
+        return self._objects.values()
+
+    def items(self) -> ItemsView[ObjectKey, Object]:
+        return self._objects.items()
 
     @cached_property
     def _of_namespace(self) -> Mapping[str, list[Object]]:
@@ -158,7 +167,7 @@ class Snapshot:
         changed: dict[str, dict[ObjectKey, Object]] = {}
         for change in changes:
             if change.resource not in changed:
-                changed[change.resource] = dict(self[change.resource])
+                changed[change.resource] = self[change.resource].copied()
             if change.now is None:
                 changed[change.resource].pop(change.key, None)
             else:

@@ -73,9 +73,12 @@ class Containers:
         self._sandbox_netns = sandbox_netns
         self._first_id = first_id
         self._client = self._connect()
+        self._starter = self._connect()
+        self._starting = asyncio.Lock()
 
     def close(self) -> None:
         self._client.close()
+        self._starter.close()
         os.close(self._root)
         self._home.close()
 
@@ -83,16 +86,30 @@ class Containers:
         with self._home.inside(self._sandbox_netns):
             return SpawnerClient()
 
+    async def _started(
+        self, request: Mapping[str, Any], descriptors: Sequence[int] = ()
+    ) -> tuple[dict[str, Any], list[int]]:
+        """The spawner's answer to what takes long; others of this process go on meanwhile, and start theirs in turn."""
+        async with self._starting:
+            try:
+                self._starter.send(request, descriptors)
+                await readable(self._starter.fileno())
+            except BaseException:  # nobody may take the answer to this for the answer to his own
+                self._starter.close()
+                self._starter = self._connect()
+                raise
+            return self._starter.receive()
+
     # ------------------------------------------------------------------ nodes
-    def make_pause(self, name: str, hostname: str, *, host_network: bool) -> int:
-        """Make a pod's pause; its pid in the sandbox. Raises KernelError."""
-        return self._spawn(name, hostname, {"net": self.host} if host_network else {}, ())
+    async def make_pause(self, name: str, hostname: str, *, host_network: bool) -> int:
+        """Make a pod's pause, in the place of one that may be there; its pid in the sandbox. Raises KernelError."""
+        return await self._spawn(name, hostname, {"net": self.host} if host_network else {}, ())
 
-    def make(self, name: str, hostname: str, pause: str, mounts: Sequence[Mount]) -> None:
+    async def make(self, name: str, hostname: str, pause: str, mounts: Sequence[Mount]) -> None:
         """Make a container with a pod's network and what it shows of the host. Raises KernelError."""
-        self._spawn(name, hostname, {"net": pause, "ipc": pause}, mounts)
+        await self._spawn(name, hostname, {"net": pause, "ipc": pause}, mounts)
 
-    def _spawn(self, name: str, hostname: str, join: Mapping[str, str], mounts: Sequence[Mount]) -> int:
+    async def _spawn(self, name: str, hostname: str, join: Mapping[str, str], mounts: Sequence[Mount]) -> int:
         node = {
             "name": name,
             "host": self.host,
@@ -102,7 +119,7 @@ class Containers:
             "join": join,
             "mounts": [[mount.source, mount.target, mount.read_only] for mount in mounts],
         }
-        answer, _ = self._client.ask({"do": "spawn", "nodes": [node]})
+        answer, _ = await self._started({"do": "spawn", "nodes": [node], "replace": True})
         return int(answer["pids"][name])
 
     def remove(self, names: Sequence[str]) -> None:
@@ -116,7 +133,7 @@ class Containers:
         return {name: pids[0] for name, pids in answer["nodes"].items()}
 
     # ------------------------------------------------------------------ commands
-    def start(self, name: str, command: Command, log: str, *, stdin: str | None, tty: bool) -> Started:
+    async def start(self, name: str, command: Command, log: str, *, stdin: str | None, tty: bool) -> Started:
         """Start a container's own command, its output appended to a file of the host.
 
         `stdin` is a FIFO of the host, made if it is missing. Raises CommandRefused where it cannot be executed.
@@ -126,7 +143,7 @@ class Containers:
             given = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC) if stdin is None else self._open_fifo(stdin)
         try:
             request = {**_request(name, command), "detach": True, "service": MAIN, "tty": tty, "reap": self._reap}
-            _, received = self._client.ask(request, () if tty else (given, output, output))
+            _, received = await self._started(request, () if tty else (given, output, output))
         finally:
             os.close(output)
             os.close(given)

@@ -327,7 +327,7 @@ class PodWorker:
         """Do it; False if it could not be done now."""
         match action:
             case pods.MakeSandbox():
-                return self._make_sandbox()
+                return await self._make_sandbox()
             case pods.Start():
                 await self._start(action)
             case pods.Terminate(name):
@@ -341,17 +341,16 @@ class PodWorker:
         return True
 
     # ------------------------------------------------------------------ the sandbox
-    def _make_sandbox(self) -> bool:
+    async def _make_sandbox(self) -> bool:
         kubelet, spec = self.kubelet, self.pod["spec"]
         hostname = spec.get("hostname") or self.pod["metadata"]["name"]
         address = kubelet.host.settings.host_ip
         try:
             self._save()  # before it is there: who comes after us must know whose it is
-            kubelet.containers.remove([self.pause])
             if self._host_network:
-                kubelet.containers.make_pause(self.pause, kubelet.host.name, host_network=True)
+                await kubelet.containers.make_pause(self.pause, kubelet.host.name, host_network=True)
             else:
-                pid = kubelet.containers.make_pause(self.pause, hostname, host_network=False)
+                pid = await kubelet.containers.make_pause(self.pause, hostname, host_network=False)
                 address = kubelet.network.connect(self.uid, pid)
             directory = volumes.pod_directory(self.pod)
             kubelet.containers.rewrite(f"{directory}/etc-hosts", volumes.hosts_file(self.pod, address).encode())
@@ -396,7 +395,7 @@ class PodWorker:
         run = Run(attempt, time.time(), action.streak, identity=identity, environment=known)
         containers = self.kubelet.containers
         try:
-            containers.make(node, self._hostname(), self.pause, shown)
+            await containers.make(node, self._hostname(), self.pause, shown)
         except KernelError as error:
             self._refuse(name, "CreateContainerError", error.message)
             return
@@ -405,7 +404,7 @@ class PodWorker:
         stdin = self.stdin_of(name) if container.get("stdin") else None
         log, tty = self.log_of(name, attempt), bool(container.get("tty"))
         try:
-            started = containers.start(node, command, log, stdin=stdin, tty=tty)
+            started = await containers.start(node, command, log, stdin=stdin, tty=tty)
         except (KernelError, OSError) as error:
             refused = error if isinstance(error, KernelError) else KernelError(f"{error}")
             message = refusal_words(command.argv, refused)

@@ -112,8 +112,18 @@ class HostNetwork:
             link = links.get(one.index)
             if link is None or one.ip.version != 4 or one.ip.is_loopback:
                 continue
-            if link.name != BRIDGE and not link.name.startswith("flannel."):
+            if _is_the_hosts_own(link.name):
                 found.append(HostNic(NicName(link.name), IPv4Interface((one.ip, one.prefix_length)), link.mtu_bytes))
+        return tuple(found)
+
+    def addresses(self) -> tuple[IPv4Address, ...]:
+        """Those of `nics`, without a look at all the ports of docker0."""
+        found = []
+        for one in rtnetlink_dump.addresses(self._sock.dump(rtnetlink.DUMP_ADDRESSES)):
+            if isinstance(one.ip, IPv4Address) and not one.ip.is_loopback:
+                name = netns.find_name(self._sock.fileno(), one.index)
+                if name is not None and _is_the_hosts_own(name):
+                    found.append(one.ip)
         return tuple(found)
 
     def become(self, wanted: Sequence[Thing], pods: IPv4Network, tunnel: NicName) -> bool:
@@ -182,6 +192,10 @@ class HostNetwork:
 def host_nic_name(uid: str) -> str:
     """The host's end of a pod's veth, named as docker does: `veth` and seven hexadecimal digits."""
     return "veth" + hashlib.blake2b(uid.encode(), digest_size=4).hexdigest()[:7]
+
+
+def _is_the_hosts_own(nic: str) -> bool:
+    return nic != BRIDGE and not nic.startswith("flannel.")
 
 
 def _is_ours(thing: Thing, pods: IPv4Network, tunnel: NicName) -> bool:

@@ -172,7 +172,7 @@ class Registry:
 
     def watch(self, resource: Resource, namespace: str, options: ListOptions) -> AsyncIterator[tuple[Seen, ...]]:
         """See `watching.watched`."""
-        return watched(self.store, resource, namespace, options)
+        return watched(self.store, self.reader, resource, namespace, options)
 
     # --- writing
 

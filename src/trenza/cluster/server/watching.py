@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from trenza.cluster.kinds.resources import Object, Resource
 from trenza.cluster.kinds.status import ApiError, expired, too_old
 from trenza.cluster.server.listing import ListOptions
-from trenza.cluster.server.stored import object_at, text_at, value_of
+from trenza.cluster.server.stored import Reader, object_at, text_at, value_of
 from trenza.cluster.store.errors import Compacted, TooSlow
 from trenza.cluster.store.protocol import Batch, Delete, Put, Store, Stored
 
@@ -41,25 +41,25 @@ class Seen:
         return object_at(self.value, self.revision)
 
 
-def seen(batch: Batch, options: ListOptions, *, after: str = "") -> Iterator[Seen]:
+def seen(batch: Batch, options: ListOptions, reader: Reader, *, after: str = "") -> Iterator[Seen]:
     """What a watcher with these options sees of a batch; `after` is the one key it wants, if it is one."""
     for event in batch.events:
         if after and event.key != after:
             continue
         match event:
             case Put(stored, previous):
-                yield from _put(stored, previous, options)
+                yield from _put(stored, previous, options, reader)
             case Delete(revision, previous):
-                if not options.selects or options.holds(object_at(previous.value, revision)):
+                if not options.selects or options.holds(reader.object_of(previous)):
                     yield Seen("DELETED", previous.value, revision)
 
 
-def _put(stored: Stored, previous: Stored | None, options: ListOptions) -> Iterator[Seen]:
+def _put(stored: Stored, previous: Stored | None, options: ListOptions, reader: Reader) -> Iterator[Seen]:
     if not options.selects:
         yield Seen("ADDED" if previous is None else "MODIFIED", stored.value, stored.mod_revision)
         return
-    before = previous is not None and options.holds(object_at(previous.value, previous.mod_revision))
-    if options.holds(object_at(stored.value, stored.mod_revision)):
+    before = previous is not None and options.holds(reader.object_of(previous))
+    if options.holds(reader.object_of(stored)):
         yield Seen("MODIFIED" if before else "ADDED", stored.value, stored.mod_revision)
     elif previous is not None and before:
         yield Seen("DELETED", previous.value, stored.mod_revision)
@@ -75,9 +75,11 @@ def bookmark(resource: Resource, revision: int, *, initial_end: bool = False) ->
 
 
 async def watched(
-    store: Store, resource: Resource, namespace: str, options: ListOptions
+    store: Store, reader: Reader, resource: Resource, namespace: str, options: ListOptions
 ) -> AsyncIterator[tuple[Seen, ...]]:
     """Events, those that are there together in one tuple; an empty one when time passes and nothing happens.
+
+    What is selected by is read through `reader`, once for all watches: each node's agent has one of all pods.
 
     Raises the 410 of a version that is too old and of a watcher that is too slow.
     """
@@ -91,8 +93,7 @@ async def watched(
         initial = tuple(
             Seen("ADDED", stored.value, stored.mod_revision)
             for stored in page.items
-            if (not only or stored.key == only)
-            and (not options.selects or options.holds(object_at(stored.value, stored.mod_revision)))
+            if (not only or stored.key == only) and (not options.selects or options.holds(reader.object_of(stored)))
         )
         if options.initial_events:
             initial += (bookmark(resource, revision, initial_end=True),)
@@ -100,7 +101,7 @@ async def watched(
     try:
         with store.watch(only or prefix, from_revision=revision + 1) as watch:
             async for batch in watch:
-                events = tuple(seen(batch, options, after=only))
+                events = tuple(seen(batch, options, reader, after=only))
                 if events:
                     yield events
                 elif options.bookmarks:

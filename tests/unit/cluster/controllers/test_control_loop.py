@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 from simulated_cluster import START_S, Registry, cluster, node, pod, workload
 
+from trenza.cluster.controllers.controlplane import Settings, control_plane
 from trenza.cluster.controllers.events import event_name, recorded
 from trenza.cluster.controllers.loop import Controller, Decided, Done, Loop, Lost, Outdated, Refused
 from trenza.cluster.controllers.objects import Object, with_metadata
 from trenza.cluster.controllers.replicationcontroller import replication_controllers
 from trenza.cluster.controllers.scheduler import schedule
-from trenza.cluster.controllers.snapshot import EVENTS, NODES, PODS, REPLICATION_CONTROLLERS, Change, Snapshot
+from trenza.cluster.controllers.snapshot import EVENTS, LEASES, NODES, PODS, REPLICATION_CONTROLLERS, Change, Snapshot
 from trenza.cluster.controllers.writes import Bind, Create, Event, Step, Update, Wake
 
 
@@ -182,3 +183,27 @@ def test_a_snapshot_shares_what_did_not_change() -> None:
     second = first.with_changes([Change(PODS, ("default", "p"), pod("p"), 2)], 2)
     assert second[NODES] is first[NODES] and ("default", "p") not in first[PODS]
     assert second[PODS].labelled("default", {}) == [pod("p")] and second[PODS].labelled("other", {"a": "b"}) == []
+
+
+def test_heartbeats_and_events_are_no_reason_to_collect_garbage() -> None:
+    reads = {controller.name: controller for controller in control_plane(Settings())}
+    assert not any(reads["garbage"].is_touched_by(resource) for resource in (LEASES, EVENTS))
+    assert all(reads["garbage"].is_touched_by(resource) for resource in (NODES, PODS, REPLICATION_CONTROLLERS))
+    assert reads["nodes"].is_touched_by(LEASES)
+    assert reads["namespaces"].is_touched_by(EVENTS)  # the last thing of a namespace that ends may be one
+
+
+def test_a_controller_rests_while_only_what_it_ignores_changes() -> None:
+    registry = Registry()
+    runs: list[int] = []
+
+    def decide(snapshot: Snapshot, now_s: float) -> Iterator[Step]:
+        runs.append(snapshot.revision)
+        yield from ()
+
+    loop = Loop((Controller("test", decide, ignores=frozenset((EVENTS,))),), registry.snapshot())
+    loop.decide(START_S)
+    for resource, expected in ((EVENTS, 1), (PODS, 2)):
+        loop.observe((Change(resource, ("default", "x"), pod("x"), len(runs) + 5),), len(runs) + 5)
+        loop.decide(START_S)
+        assert len(runs) == expected

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import socket
 import subprocess
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +16,7 @@ from trenza.cluster.node import containers as containers_module
 from trenza.cluster.node.kubelet import Host, Kubelet
 from trenza.cluster.node.pods import Event, Settings
 from trenza.errors import KernelError
+from trenza.linux.inside import SpawnerClient
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +32,7 @@ class Containers:
     def __init__(self) -> None:
         self.made = 0
 
-    def make_pause(self, name: str, hostname: str, *, host_network: bool) -> int:
+    async def make_pause(self, name: str, hostname: str, *, host_network: bool) -> int:
         self.made += 1
         if self.made == 1:
             raise LookupError("nobody thought of this")
@@ -78,3 +81,57 @@ async def test_an_end_that_nobody_can_tell_any_more_is_unknown(monkeypatch: pyte
     process.wait()
     assert await containers.exit_code_of("node", pidfd) == containers_module.UNKNOWN_EXIT
     os.close(pidfd)
+
+
+class Slow(containers_module.Containers):
+    """With a spawner that is this test: it answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.host, self._owner = "larrain", "kubelet larrain"
+        self.spawners: list[socket.socket] = []
+        self._starter = self._connect()
+        self._starting = asyncio.Lock()
+
+    def _connect(self) -> SpawnerClient:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        client = object.__new__(SpawnerClient)
+        client._socket = theirs
+        self.spawners.append(ours)
+        return client
+
+    def answer(self, pid: int) -> None:
+        """Of the request that has come, whose node is told."""
+        (node,) = json.loads(self.spawners[-1].recv(1 << 16))["nodes"]
+        self.spawners[-1].send(json.dumps({"pids": {node["name"]: pid}}).encode())
+
+    def close(self) -> None:
+        self._starter.close()
+        for one in self.spawners:
+            one.close()
+
+
+async def test_others_go_on_while_the_spawner_takes_its_time() -> None:
+    containers = Slow()
+    making = [asyncio.ensure_future(containers.make_pause(f"p{one}", "p", host_network=False)) for one in (1, 2)]
+    await asyncio.sleep(0.01)
+    assert not any(one.done() for one in making)
+    for number, one in enumerate(making):
+        async with asyncio.timeout(10):
+            containers.answer(number)
+            assert await one == number
+            await asyncio.sleep(0.01)
+    containers.close()
+
+
+async def test_who_gives_up_waiting_for_the_spawner_leaves_no_answer_for_the_next() -> None:
+    containers = Slow()
+    given_up = asyncio.ensure_future(containers.make_pause("p1", "p", host_network=False))
+    await asyncio.sleep(0.01)
+    given_up.cancel()
+    await asyncio.gather(given_up, return_exceptions=True)
+    making = asyncio.ensure_future(containers.make_pause("p2", "p", host_network=False))
+    await asyncio.sleep(0.01)
+    containers.answer(7)
+    async with asyncio.timeout(10):
+        assert await making == 7
+    containers.close()
