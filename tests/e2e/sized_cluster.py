@@ -412,7 +412,7 @@ async def measured_objects(cluster: SizedCluster, count: int) -> dict[str, str]:
     half = count // 2
     await cluster.create_all(CONFIG_MAPS, (config_map(f"m-{one}") for one in range(half)))
     nowhere = {"nodeSelector": {"nowhere": "yes"}}
-    await cluster.create_all(POD_PATH, (pod(f"p-{one}", {"app": "waits"}, **nowhere) for one in range(half)))
+    await cluster.create_all(POD_PATH, (pod(f"waits-{one}", {"app": "waits"}, **nowhere) for one in range(half)))
     rows = {f"{count} objects created, per second": f"{count / (time.monotonic() - began):.0f}"}
     after = await asked()
     for what, before_ms in before.items():
