@@ -10,9 +10,6 @@ from lives import soak
 from sized_cluster import measured_objects, measured_pods, measured_services, sized_cluster
 
 pytestmark = [pytest.mark.kernel, pytest.mark.side_by_side]
-_TOO_MUCH = pytest.mark.xfail(
-    strict=False, reason="while 1000 Services are made beside 1000 pods, nodes are taken for dead: seen with etcd"
-)
 
 
 async def filled(cli: Cli, store: str, *, nodes: int, pods: int, services: int, objects: int) -> None:
@@ -29,6 +26,6 @@ def test_a_cluster_is_filled(cli: Cli, store: str) -> None:
 
 
 @pytest.mark.skipif(not soak(), reason="minutes: TRENZA_SOAK=1")
-@pytest.mark.parametrize("store", ["embedded", pytest.param("etcd", marks=_TOO_MUCH)])
-def test_a_cluster_of_ten_nodes_is_filled(cli: Cli, store: str) -> None:
-    asyncio.run(filled(cli, store, nodes=10, pods=1000, services=1000, objects=10_000))
+def test_a_cluster_of_ten_nodes_is_filled(cli: Cli) -> None:
+    """With the embedded store: with etcd the server does not keep up at this size (docs/figures.md)."""
+    asyncio.run(filled(cli, "embedded", nodes=10, pods=1000, services=1000, objects=10_000))
