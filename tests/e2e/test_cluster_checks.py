@@ -101,6 +101,7 @@ def test_manifests_are_there_as_long_as_the_lab_says_so(cli: Cli) -> None:
     assert {one["metadata"]["name"] for one in cluster.get("configmaps")["items"]} == {"mine", "kube-root-ca.crt"}
     # one that the server refuses is told with its reason
     (cli.directory / "web.yaml").write_text(WEB.replace("Deployment", "Deploymint"))
+    assert "E081 web.yaml: Deploymint web: no matches for kind 'Deploymint'" in cli("lint", file).stderr
     refused = cli("up", file)
     assert refused.returncode == 1
     assert "web.yaml: no matches for kind 'Deploymint' in version 'apps/v1'" in refused.stderr

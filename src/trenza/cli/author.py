@@ -66,6 +66,7 @@ def run_lint(arguments: argparse.Namespace) -> int:
             _problems(lab_file.source, lab_file.shown(), way, errors_only)
             problems.update({one: None for one in errors_only if one.severity is Severity.ERROR})
         problems.update(dict.fromkeys(_misread(full, lab_file)))
+        problems.update(dict.fromkeys(_of_files(full, lab_file)))
     found = sorted(problems, key=lambda one: (one.line, one.column))
     if arguments.format == "json":
         put_json("lint", {"problems": [{name: getattr(one, name) for name in Problem.__slots__} for one in found]})
@@ -123,6 +124,32 @@ def _misread(lab: Lab, lab_file: LabFile) -> Iterator[Problem]:
             Severity.ERROR, MISREAD, f"{title_of(one.check).in_language(language())}: {one.error.message}",
             lab_file.shown(), line, column, length=len(one.phrase), excerpt=lines[line - 1], hint=one.error.hint,
         )  # fmt: skip
+
+
+OF_FILE = "E081"
+"""A file that the lab takes from its directory is not there, or is a manifest with objects that no cluster takes."""
+
+
+def _of_files(lab: Lab, lab_file: LabFile) -> Iterator[Problem]:
+    """What is wrong with the files that a lab takes from its directory."""
+    from trenza.keeper.manifests import problems_of
+    from trenza.model.cluster import MANIFESTS
+
+    lines = lab_file.source.decode(errors="replace").splitlines()
+    files = {file.source: file for node in lab.nodes for file in node.files if file.source is not None}
+    for source, file in files.items():
+        try:
+            data = (Path(lab_file.directory) / source).read_bytes()
+            wrong = problems_of(data) if file.path.startswith(f"{MANIFESTS}/") else []
+        except OSError as error:
+            wrong = [error.strerror or str(error)]
+        line = next((number for number, text in enumerate(lines, 1) if source in text), 1)
+        column = max(lines[line - 1].find(source), 0) + 1
+        for text in wrong:
+            yield Problem(
+                Severity.ERROR, OF_FILE, f"{source}: {text}", lab_file.shown(), line, column, length=len(source),
+                excerpt=lines[line - 1],
+            )  # fmt: skip
 
 
 # ---------------------------------------------------------------- labs, new, schema

@@ -13,7 +13,7 @@ from typing import Any
 
 from trenza.cli.arguments import add_format, add_lab, add_node, complete_nodes
 from trenza.cli.breaking import faults_table
-from trenza.cli.speech import language, printable, put, put_json, put_line, table, tr
+from trenza.cli.speech import language, note, printable, put, put_json, put_line, table, tr
 from trenza.cli.streaming import stream
 from trenza.client.machine import machine_pids
 from trenza.client.session import RemoteError, ask, connect, converse, get_running, running_labs
@@ -213,10 +213,14 @@ def configure_events(parser: argparse.ArgumentParser) -> None:
 
 
 def run_events(arguments: argparse.Namespace) -> int:
+    shown = False
+
     def show(message: Data) -> None:
+        nonlocal shown
         event = message.get("event")
         if event is None:
             return
+        shown = True
         if arguments.format == "json":
             put_line(event)
             return
@@ -229,7 +233,23 @@ def run_events(arguments: argparse.Namespace) -> int:
 
     lab = get_running(arguments.lab)
     request = {"verb": "events", "follow": arguments.follow, "kinds": arguments.kind, "all": arguments.all}
-    return stream(lab, request, show)
+    status = stream(lab, request, show)
+    if arguments.kind and not shown:
+        _say_kinds(lab, request)
+    return status
+
+
+def _say_kinds(lab: str, request: Data) -> None:
+    """Where no event is of the kinds that were asked for: which there are."""
+    kinds: set[str] = set()
+
+    def note_kind(message: Data) -> None:
+        if "event" in message:
+            kinds.add(message["event"]["kind"])
+
+    stream(lab, {**request, "follow": False, "kinds": []}, note_kind)
+    there = " ".join(sorted(kinds))
+    note(tr(f"no event of that kind; kinds so far: {there}", f"ningún suceso de ese tipo; tipos hasta ahora: {there}"))
 
 
 # ---------------------------------------------------------------- capture

@@ -112,6 +112,11 @@ class ClusterObjects:
         pods, services, slices = await asyncio.gather(*map(self.list, ("pods", "services", "endpointslices")))
         namespaces: dict[str, int] = {}
         for member in self._clustering.required().nodes:
-            for name, descriptor in self._nodes.open_netns(f"kubelet {member.node}").items():
-                namespaces[name.removeprefix(f"{member.node}/pod.")] = descriptor
+            names = {
+                f"{member.node}/pod.{one['metadata']['uid']}": one["metadata"]["uid"]
+                for one in pods
+                if one["spec"].get("nodeName") == member.node
+            }
+            opened = self._nodes.open_netns(f"kubelet {member.node}", names.keys())
+            namespaces |= {names[name]: descriptor for name, descriptor in opened.items()}
         return Pods(pods, services, slices, namespaces)

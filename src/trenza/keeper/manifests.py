@@ -115,6 +115,24 @@ class Manifests:
         new.replace(self._record)
 
 
+def problems_of(data: bytes) -> list[str]:
+    """What the server would refuse of a manifest: what it cannot read, kinds it does not have, unknown fields."""
+    from trenza.cluster.kinds.bodies import FieldValidation, checked
+
+    problems = []
+    try:
+        objects = _objects(data)
+    except TrenzaError as error:
+        return [error.message]
+    for one in objects:
+        try:
+            path_of(one)
+            checked(one, str(one["apiVersion"]), str(one["kind"]), FieldValidation.STRICT)
+        except TrenzaError as error:
+            problems.append(f"{one.get('kind', '?')} {one['metadata']['name']}: {error.message}")
+    return problems
+
+
 def path_of(one: Object) -> str:
     """Where the server keeps an object. Raises TrenzaError for a kind that it does not have."""
     return _place_of("", one).path

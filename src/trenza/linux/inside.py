@@ -10,7 +10,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import Enum
 from errno import E2BIG
@@ -210,11 +210,12 @@ class SandboxNodes:
                 self._handles[name] = dataclasses.replace(self._handles[name], node=node)
         return {**self._handles, **self._uplinks.alive()}
 
-    def open_netns(self, owner: str) -> dict[str, int]:
-        """The network namespaces of the nodes that another made, by their names; the descriptors are the caller's."""
+    def open_netns(self, owner: str, names: Set[str]) -> dict[str, int]:
+        """The network namespaces of these of the nodes that another made; the descriptors are the caller's."""
         answer, _ = self._client.ask({"do": "alive", "owner": owner})
         found = {}
-        for name, (pid, _) in answer["nodes"].items():
+        for name in names & answer["nodes"].keys():
+            pid, _ = answer["nodes"][name]
             try:
                 found[name] = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             except OSError:

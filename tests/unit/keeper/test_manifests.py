@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from trenza.cluster.api import ApiError
 from trenza.cluster.client import HttpApi
-from trenza.keeper.manifests import Manifests
+from trenza.keeper.manifests import Manifests, problems_of
 
 POD = b"""
 apiVersion: v1
@@ -133,3 +133,12 @@ def test_an_object_may_move_from_one_file_to_another(tmp_path: Path) -> None:
     applied(server, record, {"a.yaml": POD})
     assert applied(server, record, {"b.yaml": POD}) == []
     assert server.objects.keys() == {A_POD}
+
+
+def test_what_a_server_would_refuse_is_known_without_one() -> None:
+    assert problems_of(POD + b"---\n" + LIST) == []
+    assert problems_of(b"a: [") == ["line 1: not YAML: expected the node content, but found '<stream end>'"]
+    strange = b"{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containerz: []}}"
+    (problem,) = problems_of(strange + b"\n---\n" + strange.replace(b"Pod", b"Pot"))[:1]
+    assert problem.endswith('unknown field "spec.containerz"')
+    assert problems_of(strange.replace(b"Pod", b"Pot")) == ["Pot p: no matches for kind 'Pot' in version 'v1'"]
