@@ -84,7 +84,8 @@ def test_what_is_so_passes(kind: str, more: dict[str, Any]) -> None:
     ("kind", "more", "because", "credit"),
     [
         ("nodes", {"condition": "Ready"}, "n2: Ready=Unknown (Kubelet stopped posting node status.)", 0.5),
-        ("nodes", {"condition": "Ready", "count": 0}, "node: n1", 0.0),
+        ("nodes", {"condition": "Ready", "count": 0}, "node: 1, not 0: n1", 0.0),
+        ("pods", {"labels": "app=web", "name": "a", "count": 2}, "pod a app=web: 1, not 2: a", 0.5),
         ("nodes", {"name": "n1", "condition": "DiskPressure=False"}, "n1: DiskPressure=-", 0.0),
         ("pods", {"labels": "app=web", "condition": "Ready", "count": 2}, "b: Ready=False (it starts)", 0.5),
         ("pods", {"labels": "app=web", "condition": "Ready", "at_least": 2}, "b: Ready=False (it starts)", 0.5),

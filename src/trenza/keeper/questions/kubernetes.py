@@ -30,7 +30,8 @@ async def objects(there: ClusterObjects, scene: Scene, question: KubernetesObjec
         if len(right) >= asked_for and not too_many:
             return passed(shown, **evidence)
         said = Said(f"{len(right)}, not {asked_for}", f"{len(right)}, no {asked_for}")
-        why = _counted(question, right) if too_many else because or _none(question)
+        counted = _counted(question, right, asked_for) if right else _none(question)
+        why = counted if too_many else because or counted
         credit = 0.0 if too_many else len(right) / asked_for
         return failed(said, credit=credit, because=why, hint=_hint(question), **evidence)
     if not asked:
@@ -93,8 +94,9 @@ def _at(value: Any, path: str) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _counted(question: KubernetesObject, right: Sequence[str]) -> Said:
-    return same(f"{_whose(question)}: {' '.join(right[:_SHOWN])}")
+def _counted(question: KubernetesObject, right: Sequence[str], asked_for: int) -> Said:
+    whose, names = _whose(question), " ".join(right[:_SHOWN])
+    return Said(f"{whose}: {len(right)}, not {asked_for}: {names}", f"{whose}: {len(right)}, no {asked_for}: {names}")
 
 
 def _none(question: KubernetesObject) -> Said:
