@@ -8,7 +8,7 @@ import pytest
 from conftest import Cli, until
 from lives import keeper, kill, pings
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.side_by_side]
 
 
 def served(lab: str, *, lease: str = "2m") -> str:

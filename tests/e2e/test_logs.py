@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import Cli, until
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.side_by_side]
 
 LAB = """\
 lab: writing

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from conftest import Cli, until
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.side_by_side]
 
 VRRP = """\
 vrrp_instance vrrpext {

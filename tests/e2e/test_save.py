@@ -13,7 +13,7 @@ from terminal import Terminal
 
 from trenza.client.labfiles import shipped_labs
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.side_by_side]
 
 PROMPT = r"root@\w+:\S+# "
 

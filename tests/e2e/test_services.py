@@ -12,7 +12,7 @@ import pytest
 from conftest import Cli, until
 from lives import SINGLE_ID, keeper, kill
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.side_by_side]
 
 HEAD = "lab: {lab}\nswitches: {{lan: {{}}}}\nhosts:\n  h1:\n    nics: {{eth0: {{to: lan, ip: 10.0.0.1/24}}}}\n"
 
