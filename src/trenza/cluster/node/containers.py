@@ -231,16 +231,6 @@ class Containers:
         except OSError:
             return None
 
-    def logs_in(self, directory: str) -> list[str]:
-        try:
-            descriptor = beneath.open_in_root(self._root, directory, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError:
-            return []
-        try:
-            return sorted(os.listdir(descriptor))
-        finally:
-            os.close(descriptor)
-
     def write(self, path: str, content: bytes, *, mode: int = 0o644) -> None:
         """Replace a file of the host, unless it is so already."""
         there = beneath.read_file(self._root, path, limit_bytes=len(content))
