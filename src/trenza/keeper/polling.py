@@ -178,7 +178,17 @@ class Polling:
                         asked += 1
                         right += problem is None
                         wrong += [problem] if problem is not None else []
-                    outages.append({"probe": str(one.probe), "seconds": one.seconds, "theory": _predicted(one)})
+                    outages.append(
+                        {
+                            "probe": str(one.probe),
+                            "seconds": one.seconds,
+                            "theory": _predicted(one),
+                            "sent": one.sent,
+                            "lost": one.lost,
+                            "reasons": dict(one.reasons),
+                            "windows": [list(window) for window in one.windows],
+                        }
+                    )
                 for check in question.checks:
                     result = await self._until_true(check)
                     asked += 1
