@@ -108,6 +108,44 @@ def test_a_client_with_affinity_stays(cluster: Cluster) -> None:
     assert len({name for name, _ in asks(cluster, "client", "10.254.1.2", 20)}) == 1
 
 
+def test_a_local_policy_keeps_to_the_hosts_own_endpoints(cluster: Cluster) -> None:
+    served = webs(cluster)
+    cluster.service(
+        "web", "10.254.1.7", 80, 8080, served, internalTrafficPolicy="Local", type="NodePort", nodePort=30087
+    )
+    for host in ("larrain", "concepcion"):
+        until(lambda host=host: "10.254.1.7" in cluster.run(host, "nft list map ip kube-proxy service-ips"), "rules")
+    assert {name for name, _ in asks(cluster, "client", "10.254.1.7", 30)} == {"w1"}
+    # a node's port is not at the service's own address
+    assert {name for name, _ in asks(cluster, "client", "10.9.0.2:30087", 60)} == {"w1", "w2", "w3"}
+    own = {cluster.run("concepcion", "curl -s --max-time 5 http://10.254.1.7").split()[0] for _ in range(15)}
+    assert own == {"w2", "w3"}
+    cluster.endpoints("web", 8080, {address: node for address, node in served.items() if node == "concepcion"})
+    until(
+        lambda: "10.254.1.7" in cluster.run("larrain", "nft list map ip kube-proxy no-endpoint-services"), "none here"
+    )
+    dropped = cluster.exec("client", "curl -sS --max-time 1 http://10.254.1.7", check=False)
+    assert dropped["code"] == 28, dropped  # no answer at all, no refusal
+    assert {name for name, _ in asks(cluster, "client", "10.9.0.2:30087", 30)} == {"w2", "w3"}
+
+
+def test_a_load_balancers_sources_may_ask_and_others_may_not(cluster: Cluster) -> None:
+    served = webs(cluster)
+    spec = {"type": "LoadBalancer", "nodePort": 30088, "loadBalancerSourceRanges": ["10.9.0.0/28", "10.9.0.1/32"]}
+    cluster.service("web", "10.254.1.8", 80, 8080, served, **spec)
+    status = {"loadBalancer": {"ingress": [{"ip": "10.10.0.1"}]}}
+    cluster.ask("PATCH", "/api/v1/namespaces/default/services/web/status", {"status": status})
+    until(lambda: "10.10.0.1" in cluster.run("larrain", "nft list map ip kube-proxy firewall-ips"), "rules")
+    asked = "curl -sS --max-time 1 http://{} >/dev/null 2>&1; echo $?"
+    cluster.run("playancha", "ip route add 10.10.0.1 via 10.9.0.2")
+    cluster.run("internet", "ip route add 10.10.0.1 via 10.9.0.2")
+    assert cluster.run("playancha", asked.format("10.10.0.1")).split() == ["0"]
+    assert cluster.run("larrain", asked.format("10.10.0.1")).split() == ["0"]
+    assert cluster.run("internet", asked.format("10.10.0.1")).split() == ["28"]
+    # neither the service's own address nor its node port is the balancer's
+    assert cluster.run("internet", asked.format("10.9.0.2:30088")).split() == ["0"]
+
+
 def test_nobody_behind_a_service_is_a_refusal_until_somebody_is(cluster: Cluster) -> None:
     cluster.service("web", "10.254.1.3", 80, 8080, {}, type="NodePort", nodePort=30081)
     cluster.pod("client", "larrain", "sleep", "1000")

@@ -135,6 +135,16 @@ REFUSED: list[tuple[Resource, Object, str]] = [
         "spec.clusterIPs[0]: Invalid value: \"x\": must be empty, 'None', or a valid IP address",
     ),
     (SERVICES, service(type="ExternalName"), "spec.externalName: Required value"),
+    (
+        SERVICES,
+        service(type="NodePort", loadBalancerSourceRanges=["10.0.0.0/8"]),
+        "spec.LoadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'",
+    ),
+    (
+        SERVICES,
+        service(type="LoadBalancer", loadBalancerSourceRanges=["10.9.0.1/24", " 10.0.0.0/255.0.0.0"]),
+        'spec.LoadBalancerSourceRanges[1]: Invalid value: "10.0.0.0/255.0.0.0": must be a valid CIDR value, (e.g. 10.9',
+    ),
     (DEPLOYMENTS, deployment(replicas=-1), "spec.replicas: Invalid value: -1: must be greater than or equal to 0"),
     (
         DEPLOYMENTS,

@@ -47,6 +47,10 @@ PORTS = st.builds(
     st.sampled_from([0, 100, 200]),
     st.booleans(),
     st.lists(st.integers(0, 4), unique=True, max_size=4).map(lambda numbers: tuple(map(backend, sorted(numbers)))),
+    st.booleans(),
+    st.just(()),
+    st.just((IPv4Address("10.9.0.200"),)),
+    st.sampled_from([(), (IPv4Network("10.0.0.0/8"),)]),
 )
 SETS = st.lists(PORTS, max_size=4, unique_by=lambda port: (port.service, port.port_name, port.protocol))
 
@@ -86,7 +90,7 @@ class Table:
     def add_rule(self, value: dict[str, Any]) -> None:
         rule = json.dumps(value["expr"])
         for word in rule.split('"'):
-            if word.startswith(("endpoint-", "service-", "external-")):
+            if word.startswith(("endpoint-", "service-", "external-", "local-", "firewall-")):
                 assert word in self.chains or word in self.sets, word
             if word.startswith("@affinity-"):
                 assert word[1:] in self.sets, word
@@ -215,6 +219,55 @@ def test_local_traffic_stays_and_is_dropped_where_there_is_nobody() -> None:
     rules = ruleset(NETWORK, [found])
     (entry,) = (chain for name, chain in rules.chains.items() if name.startswith("external-"))
     assert entry[-1] == ({"drop": None},)
+    assert rules.elements["service-ips", ("10.254.0.5", "tcp", 80)].startswith("service-")
+
+
+def test_a_local_policy_inside_is_of_the_services_own_address_only() -> None:
+    both = slice_of(endpoint("172.16.24.4", "concepcion", ready=True), endpoint("172.16.27.7", ready=True))
+    (found,) = service_ports(service(internalTrafficPolicy="Local"), [both], "larrain")
+    rules = ruleset(NETWORK, [found])
+    inside = rules.chains[rules.elements["service-ips", ("10.254.0.5", "tcp", 80)]]
+    assert "172.16.27.7" in str(inside[-1]) and "172.16.24.4" not in str(inside)
+    entry = rules.chains[rules.elements["service-nodeports", ("tcp", 30080)]]
+    assert "172.16.24.4" in str(rules.chains[entry[-1][0]["goto"]["target"]])
+    nobody = ruleset(NETWORK, service_ports(service(internalTrafficPolicy="Local"), [both], "playancha"))
+    assert nobody.elements["no-endpoint-services", ("10.254.0.5", "tcp", 80)] == "drop-chain"
+    assert ("service-nodeports", ("tcp", 30080)) in nobody.elements
+    # without a way in from outside nothing is kept for those elsewhere
+    closed = service(internalTrafficPolicy="Local", ports=[{"name": "http", "port": 80}])
+    assert not ruleset(NETWORK, service_ports(closed, [both], "playancha")).chains
+
+
+def test_a_local_endpoint_that_ends_serves_while_this_host_has_no_other() -> None:
+    ending = endpoint("172.16.27.7", ready=False, serving=True, terminating=True)
+    both = slice_of(endpoint("172.16.24.4", "concepcion", ready=True), ending)
+    (found,) = service_ports(service(externalTrafficPolicy="Local"), [both], "larrain")
+    assert [str(one.address) for one in found.endpoints] == ["172.16.24.4"]
+    assert [str(one.address) for one in found.local_endpoints] == ["172.16.27.7"]
+    entry = ruleset(NETWORK, [found]).elements["service-nodeports", ("tcp", 30080)]
+    chains = ruleset(NETWORK, [found]).chains
+    assert "172.16.27.7" in str(chains[chains[entry][-1][0]["goto"]["target"]])
+    own = endpoint("172.16.27.8", ready=True)
+    (found,) = service_ports(service(), [slice_of(ending, own)], "larrain")
+    assert [str(one.address) for one in found.local_endpoints] == ["172.16.27.8"]
+
+
+def test_a_load_balancers_address_is_guarded_by_its_source_ranges() -> None:
+    def made(*ranges: str, mode: str = "VIP") -> Ruleset:
+        ingress = [{"ip": "10.9.0.200", "ipMode": mode}]
+        balanced = service(type="LoadBalancer", loadBalancerSourceRanges=list(ranges))
+        balanced["status"] = {"loadBalancer": {"ingress": ingress}}
+        return ruleset(NETWORK, service_ports(balanced, [slice_of(endpoint("172.16.27.7", ready=True))], "larrain"))
+
+    key = ("firewall-ips", ("10.9.0.200", "tcp", 80))
+    rules = made("10.8.0.0/24 ", "10.8.0.0/16", "2001:db8::/64")
+    ((source, drop),) = rules.chains[rules.elements[key]]
+    assert source["match"]["op"] == "!=" and drop == {"drop": None}
+    assert source["match"]["right"] == {"set": [{"prefix": {"addr": "10.8.0.0", "len": 16}}]}
+    assert "10.9.0.200" in str(made("10.9.0.0/30").chains)  # a host that may ask does so from there, too
+    assert key not in made().elements and key not in made("2001:db8::/64").elements
+    assert ("service-ips", key[1]) in made().elements
+    assert ("service-ips", key[1]) not in made(mode="Proxy").elements
 
 
 def test_where_bridged_packets_are_not_seen_neighbours_are_masqueraded() -> None:
