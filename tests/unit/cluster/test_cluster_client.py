@@ -108,9 +108,7 @@ def test_a_new_connection_that_ends_is_a_failure_even_of_a_question(tmp_path: Pa
 def test_nothing_is_sent_on_a_connection_that_ended_while_it_was_idle(tmp_path: Path) -> None:
     async def what(api: HttpApi, server: Server) -> None:
         await first(api)
-        await (
-            server.closed.wait()
-        )  # nobody here has heard of it yet
+        await server.closed.wait()  # nobody here has heard of it yet
         assert await api.request("POST", "/api/v1/pods", body={}) == {}
         assert server.seen == ["GET", "POST"] and server.connections == 2
 

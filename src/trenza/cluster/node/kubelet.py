@@ -469,6 +469,9 @@ class PodWorker:
         before = self.seen.runs.get(name)
         previous = self.seen.previous
         if before is not None and before.attempt != run.attempt:
+            forgotten = previous.get(name)
+            if forgotten is not None:
+                self.kubelet.containers.remove_log(self.log_of(name, forgotten.attempt))
             previous = {**previous, name: before}
         refusals = {key: value for key, value in self.seen.refusals.items() if key != name}
         self.seen = replace(
@@ -481,7 +484,7 @@ class PodWorker:
         self._pidfds[name] = pidfd
         asyncio.get_running_loop().add_reader(pidfd, self._see_end, name, pidfd)
         path = self.log_of(name, self.seen.runs[name].attempt)
-        log, times = self.kubelet.containers.open_log(path), self.kubelet.containers.open_times(path)
+        log, times = self.kubelet.containers.open_log(path, append=True), self.kubelet.containers.open_times(path)
         if log is not None and times is not None:
             self._log_watches[name] = self.kubelet.log_times.attend(log, times)
         else:
