@@ -183,6 +183,24 @@ def test_a_udp_client_that_goes_on_is_sent_to_who_is_there(cluster: Cluster) -> 
     assert answers() == ["u2"] * 5, "who is served well is left in peace"
 
 
+def test_more_rules_than_one_transaction_takes_are_all_there(cluster: Cluster) -> None:
+    web(cluster, "w1", "larrain")
+    cluster.pod("client", "larrain", "sleep", "1000")
+    cluster.ready("client")
+    served = {cluster.ready("w1"): "larrain"}
+    cluster.kill_agent("larrain")
+    elsewhere = {f"172.16.99.{number}": "concepcion" for number in range(1, 31)}
+    for number in range(1, 61):
+        affinity = {"sessionAffinity": "ClientIP"} if number % 2 else {}
+        cluster.service(f"many{number}", f"10.254.3.{number}", 80, 8080, elsewhere, **affinity)
+    cluster.service("web", "10.254.3.99", 80, 8080, served)
+    cluster.start_agent("larrain")
+    listed = "nft list map ip kube-proxy service-ips | grep -o '10.254.3.[0-9]*' | sort -u | wc -l"
+    until(lambda: cluster.run("larrain", listed).strip() == "61", "the rules")
+    assert asks(cluster, "client", "10.254.3.99") == [["w1", cluster.get_pod("client")["status"]["podIP"]]]
+    assert "rules:" not in (cluster.directory / "larrain.log").read_text()  # the kernel took all of them at once
+
+
 def test_names_of_services_resolve(cluster: Cluster) -> None:
     cluster.service("web", "10.254.1.4", 80, 8080, {"172.16.9.9": "larrain"})
     cluster.service("nobody", "None", 80, 8080, {"172.16.9.9": "larrain", "172.16.9.10": "larrain"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trenza.cluster.node.batches import batches
 from trenza.cluster.node.dns import zone
 from trenza.cluster.node.proxy import (
     Endpoint,
@@ -149,6 +151,55 @@ def test_a_change_in_a_thousand_services_is_a_few_commands() -> None:
     wanted = ruleset(NETWORK, [*ports[:500], port(500, 4), *ports[501:]], held)
     assert len(update(held, wanted)) <= 8
     assert len(update(held, ruleset(NETWORK, ports[1:], held))) <= 14
+
+
+@given(SETS, SETS, st.sampled_from([100, 3000, 6000, 1 << 20]))
+def test_batches_end_where_one_transaction_would(
+    first: list[ServicePort], second: list[ServicePort], limit_bytes: int
+) -> None:
+    table, held, wanted = Table(), ruleset(NETWORK, first), ruleset(NETWORK, second)
+    for commands in (*batches(None, held, limit_bytes), *batches(held, wanted, limit_bytes)):
+        table.say(commands)
+    fresh = Table()
+    fresh.say(replacement(wanted))
+    assert table.value() == fresh.value()
+
+
+def test_no_batch_leaves_half_a_service_behind() -> None:
+    def service_of(table: Table, number: int) -> object:
+        mark = f"/web{number}/"
+        chains = {name: rules for name, rules in table.chains.items() if mark in name}
+        elements = {key: target for key, target in table.elements.items() if f'"10.254.1.{number}"' in key[1]}
+        return chains, elements
+
+    tables: list[Table] = []
+    held = ruleset(NETWORK, [port(number, 3) for number in range(40)])
+    # others have more endpoints, some none any more, and one's address and port are another's
+    after = [port(number, number % 5) for number in range(39)]
+    wanted = ruleset(NETWORK, [*after, replace(port(60, 2), address=IPv4Address("10.254.1.39"))])
+    for rules in (held, wanted):
+        tables.append(Table())
+        tables[-1].say(replacement(rules))
+    for one, first in ((held, tables[0]), (None, Table())):
+        now = Table()
+        now.say(replacement(held))
+        steps = list(batches(one, wanted, 10_000))
+        assert len(steps) > 3 and all(len(json.dumps(step, separators=(",", ":"))) <= 10_000 for step in steps)
+        for step in steps:
+            now.say(step)
+            for number in range(61):
+                assert service_of(now, number) in (service_of(first, number), service_of(tables[1], number)), number
+        assert now.value() == tables[1].value()
+
+
+def test_what_fits_is_one_transaction_and_a_large_service_is_cut() -> None:
+    held = ruleset(NETWORK, [port(number, 3) for number in range(40)])
+    assert len(list(batches(None, held, 1 << 20))) == 1
+    assert [*batches(None, held, 1 << 20)] == [replacement(held)]
+    assert list(batches(held, held, 1 << 20)) == []
+    large = ruleset(NETWORK, [port(0, 400)])
+    sizes = [len(json.dumps(step, separators=(",", ":"))) for step in batches(held, large, 70_000)]
+    assert len(sizes) > 1 and max(sizes) <= 70_000
 
 
 def port(number: int, endpoints: int) -> ServicePort:
