@@ -106,6 +106,17 @@ def _check_names(spec: Object, path: str, causes: Causes) -> None:
             causes.invalid(f"{path}.{key}", value, problem)
 
 
+def _check_name(name: str, path: str, taken: set[str], causes: Causes) -> None:
+    """One thing of several: it has a name, which no other has (and none of `taken`)."""
+    if not name:
+        causes.required(path)
+    for problem in label_1123_problems(name) if name else ():
+        causes.invalid(path, name, problem)
+    if name and name in taken:
+        causes.duplicate(path, name)
+    taken.add(name)
+
+
 def _check_containers(
     containers: Iterable[Object],
     path: str,
@@ -118,14 +129,7 @@ def _check_containers(
 ) -> None:
     for index, container in enumerate(containers):
         place = f"{path}[{index}]"
-        name = container.get("name", "")
-        if not name:
-            causes.required(f"{place}.name")
-        for problem in label_1123_problems(name) if name else ():
-            causes.invalid(f"{place}.name", name, problem)
-        if name and name in names:
-            causes.duplicate(f"{place}.name", name)
-        names.add(name)
+        _check_name(container.get("name", ""), f"{place}.name", names, causes)
         image = container.get("image", "")
         if not image.strip():
             causes.required(f"{place}.image")
@@ -315,14 +319,7 @@ def _check_volumes(volumes: Iterable[Object], path: str, causes: Causes) -> set[
     names: set[str] = set()
     for index, volume in enumerate(volumes):
         place = f"{path}[{index}]"
-        name = volume.get("name", "")
-        if not name:
-            causes.required(f"{place}.name")
-        for problem in label_1123_problems(name) if name else ():
-            causes.invalid(f"{place}.name", name, problem)
-        if name and name in names:
-            causes.duplicate(f"{place}.name", name)
-        names.add(name)
+        _check_name(volume.get("name", ""), f"{place}.name", names, causes)
         sources = sorted(set(volume) - {"name"})
         for extra in sources[1:]:
             causes.forbidden(f"{place}.{extra}", "may not specify more than 1 volume type")
