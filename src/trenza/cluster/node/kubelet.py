@@ -228,9 +228,7 @@ class PodWorker:
         return f"{volumes.pod_directory(self.pod)}/containers/{container}/stdin"
 
     def container(self, name: str) -> Object | None:
-        spec = self.pod["spec"]
-        every = (*spec.get("containers", ()), *spec.get("initContainers", ()))
-        return next((one for one in every if one["name"] == name), None)
+        return next((dict(one) for one in pods.every_container(self.pod) if one["name"] == name), None)
 
     @property
     def _host_network(self) -> bool:

@@ -185,9 +185,9 @@ def _ports(request: Request) -> tuple[int, ...]:
 def _container(pod: Object, asked: str) -> str:
     """The container that is meant. Raises a 400 if that is not clear."""
     name = pod["metadata"]["name"]
-    spec = pod["spec"]
-    every = [*spec.get("containers", ()), *spec.get("initContainers", ()), *spec.get("ephemeralContainers", ())]
-    names = [one["name"] for one in every]
+    kinds = ("containers", "initContainers", "ephemeralContainers")
+    own, inits, others = ([one["name"] for one in pod["spec"].get(kind) or ()] for kind in kinds)
+    names = [*own, *inits, *others]
     if asked:
         if asked not in names:
             raise bad_request(f"container {asked} is not valid for pod {name}")
@@ -195,10 +195,14 @@ def _container(pod: Object, asked: str) -> str:
     default = (pod["metadata"].get("annotations") or {}).get(_DEFAULT_CONTAINER)
     if default in names:
         return str(default)
-    if len(names) != 1:
-        listed = " ".join(one["name"] for one in spec.get("containers", ()))
-        raise bad_request(f"a container name must be specified for pod {name}, choose one of: [{listed}]")
-    return str(names[0])
+    if len(own) != 1:
+        more = "".join(
+            f" or one of the {kind} containers: [{' '.join(listed)}]"
+            for kind, listed in (("init", inits), ("ephemeral", others))
+            if listed
+        )
+        raise bad_request(f"a container name must be specified for pod {name}, choose one of: [{' '.join(own)}]{more}")
+    return str(own[0])
 
 
 def _spdy_protocol(request: Request, wanted: str) -> str:
