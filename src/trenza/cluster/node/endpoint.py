@@ -20,7 +20,6 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -487,8 +486,7 @@ def _pipes(stdin: bool) -> tuple[_Input, dict[int, int], tuple[int, ...]]:
 
 def _close_all(*descriptors: int) -> None:
     for descriptor in descriptors:
-        with suppress(OSError):
-            os.close(descriptor)
+        os.close(descriptor)
 
 
 async def _type(given: _Input, reader: frames.FrameReader, terminal: int | None) -> None:

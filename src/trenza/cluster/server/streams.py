@@ -73,7 +73,7 @@ def forwarding(nodes: NodeStreams, pod: Object, request: Request) -> Upgrade:
             ports = _ports(request)
 
             async def channelled(raw: Raw) -> None:
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError):  # the client has gone
                     await PortChannels(websockets.WebSocket(raw), ports, connect).serve()
 
             return Upgrade(websockets.upgrade_headers(request, protocol), channelled)
@@ -81,7 +81,7 @@ def forwarding(nodes: NodeStreams, pod: Object, request: Request) -> Upgrade:
         async def tunnelled(raw: Raw) -> None:
             socket = websockets.WebSocket(raw)
             await Forwarding(websockets.Tunnel(socket), connect).serve()
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # the client has gone
                 await socket.close()
 
         return Upgrade(websockets.upgrade_headers(request, protocol), tunnelled)
@@ -127,7 +127,7 @@ async def _relay(nodes: NodeStreams, pod: Object, options: CommandOptions, chann
     try:
         running = await nodes.run(pod, options)
     except (ApiError, OSError) as error:
-        with contextlib.suppress(OSError, TimeoutError):
+        with contextlib.suppress(OSError, TimeoutError):  # the client has gone, or takes nothing any more
             await channels.finish(Exited(1, str(error)))
         return
     upward = asyncio.create_task(_upward(channels, running))
@@ -143,7 +143,7 @@ async def _relay(nodes: NodeStreams, pod: Object, options: CommandOptions, chann
         await asyncio.gather(upward, downward, return_exceptions=True)
         await running.close()
     if exited is not None:
-        with contextlib.suppress(OSError, TimeoutError):
+        with contextlib.suppress(OSError, TimeoutError):  # the client has gone, or takes nothing any more
             await channels.finish(exited)
 
 
