@@ -377,7 +377,7 @@ def leads_astray(flow: Flow, ports: Iterable[ServicePort], network: Network) -> 
     Source: Kubernetes' pkg/proxy/conntrack/cleanup.go.
     """
     return flow.protocol == IPPROTO_UDP and any(
-        flow.answers not in {endpoint.address for endpoint in port.endpoints}
+        flow.answers not in {endpoint.address for endpoint in (*port.endpoints, *port.ending_here)}
         for port in ports
         if (flow.port == port.port and flow.to in (port.address, *port.external_addresses))
         or (flow.port == port.node_port and flow.to in network.node_addresses)

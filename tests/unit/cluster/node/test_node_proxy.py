@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
+from socket import IPPROTO_UDP
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from trenza.cluster.node.proxy import (
     Network,
     Ruleset,
     ServicePort,
+    leads_astray,
     owner_of,
     replacement,
     ruleset,
@@ -25,6 +27,7 @@ from trenza.cluster.node.proxy import (
     update,
 )
 from trenza.cluster.node.words import service_words
+from trenza.linux.conntrack import Flow
 
 NETWORK = Network(
     "larrain", IPv4Network("172.16.0.0/16"), IPv4Network("10.254.0.0/16"), IPv4Network("172.16.27.0/24"),
@@ -301,6 +304,18 @@ def test_a_local_endpoint_that_ends_serves_while_this_host_has_no_other() -> Non
     own = endpoint("172.16.27.8", ready=True)
     (found,) = service_ports(service(), [slice_of(ending, own)], "larrain")
     assert [str(one.address) for one in found.local_endpoints] == ["172.16.27.8"]
+
+
+def test_a_flow_of_udp_stays_where_any_endpoint_still_serves_it() -> None:
+    endings = (Endpoint(IPv4Address("172.16.27.7"), 53, True),)
+    ready = (Endpoint(IPv4Address("172.16.24.4"), 53),)
+    dns = ServicePort(
+        "default", "dns", "", "udp", IPv4Address("10.254.0.5"), 53, endpoints=ready, ending_here=endings,
+        local_only=True,
+    )  # fmt: skip
+    for answers, is_astray in (("172.16.24.4", False), ("172.16.27.7", False), ("172.16.27.9", True)):
+        flow = Flow(IPPROTO_UDP, IPv4Address("10.254.0.5"), 53, IPv4Address(answers), b"")
+        assert leads_astray(flow, [dns], NETWORK) is is_astray
 
 
 def test_a_load_balancers_address_is_guarded_by_its_source_ranges() -> None:
