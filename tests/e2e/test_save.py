@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -11,6 +12,7 @@ import pytest
 from conftest import Cli, until
 from terminal import Terminal
 
+from trenza.client.archive import read_archive, write_archive
 from trenza.client.labfiles import shipped_labs
 
 pytestmark = [pytest.mark.kernel, pytest.mark.side_by_side]
@@ -63,6 +65,36 @@ def test_a_lab_solved_by_hand_is_built_again_from_its_archive(cli: Cli) -> None:
     # and what was built again can be saved again
     assert rebuilt(cli)["same"]
     assert pings(cli, "right", "10.0.0.11")
+
+
+WITHOUT_ETCD = """\
+lab: alone
+switches: {lan: {}}
+hosts:
+  m: {nics: {eth0: {to: lan, ip: 10.9.0.1/24}}}
+  w: {nics: {eth0: {to: lan, ip: 10.9.0.2/24}}}
+cluster: {master: m, nodes: [w], store: embedded}
+"""
+
+
+def test_a_lab_made_without_etcd_is_built_again_without_it(cli: Cli) -> None:
+    (cli.directory / "lab.yaml").write_text(WITHOUT_ETCD)
+    cli.ok("up")
+    cli.ok("save", "-o", "mine.trenza")
+    cli.ok("down", "alone")
+    archive = cli.directory / "mine.trenza"
+    saved = read_archive(archive)
+    assert saved.manifest.has_etcd
+    # the same lab as of a machine without etcd whose lab file asks for it
+    elsewhere = replace(saved.manifest, has_etcd=False)
+    write_archive(replace(saved, manifest=elsewhere, source=saved.source.replace(b"embedded", b"etcd")), archive)
+    result = cli("up", "mine.trenza", "-f", "json")
+    told = json.loads(result.stdout)
+    assert told["same"] and result.returncode == 0, told
+    assert [one["kind"] for one in cli.json("show", "cluster")["store"]["members"]] == ["embedded"]
+    # and what was built again is saved as it is
+    cli.ok("save", "-o", "again.trenza")
+    assert not read_archive(cli.directory / "again.trenza").manifest.has_etcd
 
 
 def test_shells_keep_their_directory_and_variables_and_the_shells_within_them(cli: Cli) -> None:

@@ -73,6 +73,8 @@ class Manifest:
     launched: Mapping[str, str] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
     """What was not saved, in words."""
+    has_etcd: bool = True
+    """Whether the machine had etcd when the lab was made; archives of before do not say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,7 @@ def archived(saved: Saved) -> bytes:
         "version": VERSION, "lab": one.lab, "title": dict(one.title), "mode": one.mode, "until": one.until,
         "profile": one.profile, "parameters": dict(one.parameters), "variants": list(one.variants),
         "saved_s": one.saved_s, "launched": dict(one.launched), "left_out": list(one.left_out),
+        "has_etcd": one.has_etcd,
         "members": {name: {"bytes": len(content), "blake2b": _digest(content)} for name, content in members.items()},
         "files": {
             name: {"node": file.node, "path": file.path, "mode": file.mode, "owner": file.owner}
@@ -442,8 +445,9 @@ def _manifest(given: Mapping[str, Any]) -> Manifest:
     kinds: Mapping[str, Callable[[object], bool]] = {
         "lab": _is_text, "mode": lambda mode: mode in ("full", "start", "until"), "saved_s": _is_number,
         "title": _is_table, "until": _is_text_or_none, "profile": _is_text_or_none, "parameters": _is_table,
-        "variants": _is_texts, "launched": _is_table, "left_out": _is_texts,
+        "variants": _is_texts, "launched": _is_table, "left_out": _is_texts, "has_etcd": _is_flag,
     }  # fmt: skip
+    given = {"has_etcd": True, **given}
     _checked(given, kinds, "manifest.json")
     fields = {name: given[name] for name in kinds}
     return Manifest(**{**fields, "variants": tuple(given["variants"]), "left_out": tuple(given["left_out"])})

@@ -151,6 +151,7 @@ def _request(saved: Saved, file: str | None, nat: Sequence[str], language: str) 
         "profile": manifest.profile,
         "parameters": dict(manifest.parameters),
         "variants": list(manifest.variants),
+        "has_etcd": manifest.has_etcd,
         "files": {name: base64.b64encode(content).decode() for name, content in saved.sources.items()},
         "language": language,
         "nat": list(nat),
@@ -162,7 +163,7 @@ def declared_of(saved: Saved) -> State:
     manifest = saved.manifest
     choices = Choices(
         profile=manifest.profile, parameters=manifest.parameters, variants=manifest.variants, until=manifest.until,
-        start=manifest.mode == "start",
+        start=manifest.mode == "start", has_etcd=manifest.has_etcd,
     )  # fmt: skip
     return wanted_state(read(saved.source, "lab.yaml", choices).lab, saved.sources)
 

@@ -22,7 +22,7 @@ def saved_lab(lab: str) -> Saved:
     misfits = [f"{file.node}:{file.path}: its name is too long" for file in files if not fits(file.node, file.path)]
     manifest = Manifest(
         told["lab"], told["mode"], told["saved_s"], told["title"], told["until"], told["profile"], told["parameters"],
-        tuple(told["variants"]), told["launched"], (*told["left_out"], *misfits),
+        tuple(told["variants"]), told["launched"], (*told["left_out"], *misfits), told["has_etcd"],
     )  # fmt: skip
     return Saved(
         manifest,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import select
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -21,6 +22,9 @@ from trenza.cluster.keepalives import keep_alive
 
 _READ_BYTES: Final = 1 << 16
 _MAX_IDLE: Final = 8
+_REPEATABLE: Final = ("GET", "HEAD")
+"""What may be asked twice: a PUT or DELETE that was done already is answered with a refusal the second time."""
+
 SUBNETS: Final = "/coreos.com/network/subnets"
 NETWORK_CONFIG: Final = "/coreos.com/network/config"
 STORE: Final = "/trenza/store"
@@ -44,8 +48,20 @@ class Connection:
         self.reader, self.writer = streams
         self.state = h11.Connection(h11.CLIENT)
         self.used = False
+        self.heard = False
+        """Whether anything of the answer to the last request came."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether nothing came while nothing was asked: then it is an end, or what nobody may say unasked."""
+        if self.reader.at_eof() or self.writer.is_closing():
+            return False
+        waiting = select.poll()
+        waiting.register(self.writer.get_extra_info("socket"), select.POLLIN)
+        return not waiting.poll(0)
 
     async def send(self, method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> h11.Response:
+        self.heard = False
         request = h11.Request(method=method, target=target, headers=headers)
         data = self.state.send(request) or b""
         if body:
@@ -65,7 +81,9 @@ class Connection:
             event = self.state.next_event()
             if event is not h11.NEED_DATA:
                 return event
-            self.state.receive_data(await self.reader.read(_READ_BYTES))
+            data = await self.reader.read(_READ_BYTES)
+            self.heard = self.heard or bool(data)
+            self.state.receive_data(data)
 
     async def body(self) -> AsyncIterator[bytes]:
         while True:
@@ -131,22 +149,27 @@ class HttpApi:
         body: Object | None = None,
         content_type: str = "application/json",
     ) -> Object:
-        """The JSON that the server answers. Raises ApiError."""
+        """The JSON that the server answers. Raises ApiError.
+
+        One that had been kept may end just when it is used again. Then a question is asked once more, and nothing else
+        is: the server may have done it (Go's net/http replays as little).
+        """
         data = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
         target = f"{path}?{urlencode(query)}" if query else path
         while True:
             connection: Connection | None = None
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    connection = self._idle.pop() if self._idle else Connection(await self._connect())
+                    connection = self._kept() or Connection(await self._connect())
                     response = await connection.send(method, target, self._headers(data, content_type), data)
                     answer = b"".join([part async for part in connection.body()])
                 break
             except (OSError, h11.ProtocolError, EOFError, TimeoutError) as error:
                 if connection is not None:
                     connection.close()
-                    if connection.used and not isinstance(error, TimeoutError):
-                        continue  # it had been closed while it was idle; each turn has one idle connection less
+                    unanswered = connection.used and not connection.heard and not isinstance(error, TimeoutError)
+                    if unanswered and method in _REPEATABLE:
+                        continue  # each turn has one idle connection less
                 raise ApiError(
                     f"{method} {path}: the API server does not answer ({str(error) or 'too late'})"
                 ) from error
@@ -156,6 +179,15 @@ class HttpApi:
                 raise
         self._give_back(connection)
         return _read(method, path, response.status_code, answer)
+
+    def _kept(self) -> Connection | None:
+        """A connection of before that the server has not closed since."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.alive:
+                return connection
+            connection.close()
+        return None
 
     def _give_back(self, connection: Connection) -> None:
         if connection.state.our_state is h11.DONE and connection.state.their_state is h11.DONE:

@@ -14,7 +14,7 @@ from trenza.model.cluster import Cluster
 def explained(
     cluster: Cluster, services: Sequence[Object], slices: Sequence[Object], namespace: str, name: str, language: str
 ) -> list[str]:
-    """What the first host does, under its name; all of them where each sends what comes from outside to its own pods.
+    """What the first host does, under its name; all of them where each serves with its own pods.
 
     Raises UsageError for a service that is not there, saying which are.
     """
@@ -33,7 +33,7 @@ def explained(
             return [_without_address(service, language)]
         words = [f"  {line}" for line in service_words(network, ports, language=language)]
         head = f"{member.node} ({member.address})"
-        if not any(port.local_only for port in ports):
+        if not any(port.local_only or port.inside_local_only for port in ports):
             return [head + (", como cada nodo" if language == "es" else ", as every node does"), *words]
         lines += [head, *words]
     return lines

@@ -69,6 +69,8 @@ class Request:
     """What uplinks may reach, beside what was allowed before."""
     files: Mapping[str, str] = field(default_factory=dict)
     """What files beside the lab held (base64 by name), where it comes from an archive and has no `directory`."""
+    has_etcd: bool = True
+    """False has a lab made as on a machine without etcd, whatever this one has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +339,7 @@ class Engine:
             until=request.until,
             nat=list(request.nat),
             files=dict(request.files),
-            has_etcd=self._has(ETCD) if self.record is None else self.record.has_etcd,
+            has_etcd=request.has_etcd and self._has(ETCD) if self.record is None else self.record.has_etcd,
         )
 
     def perform(self, plan: Plan, done: Callable[[Operation, int, int], None] = lambda *_: None) -> None:

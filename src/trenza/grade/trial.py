@@ -92,6 +92,7 @@ def attempt(exercise: Exercise, trial: Trial) -> Answer:
         "profile": _profile(exercise, saved),
         "parameters": parameters,
         "variants": list(exercise.variants),
+        "has_etcd": True,
         "language": exercise.language,
         "nat": [],
     }
@@ -175,7 +176,7 @@ def _unlike(exercise: Exercise, lab: str, saved: Saved, request: Mapping[str, An
     """In what the replay differs from what was saved, where the two began alike; nothing where they did not."""
     manifest = saved.manifest
     began = {"mode": manifest.mode, "profile": manifest.profile, "variants": list(manifest.variants),
-             "parameters": dict(manifest.parameters)}  # fmt: skip
+             "parameters": dict(manifest.parameters), "has_etcd": manifest.has_etcd}  # fmt: skip
     if saved.source != exercise.lab_file.source or any(request[name] != value for name, value in began.items()):
         return []
     return differences_from(lab, saved, declared_of(saved), settle_s=0, language=exercise.language)

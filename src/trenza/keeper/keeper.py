@@ -301,6 +301,7 @@ class Keeper:
             language=message.get("language") or "en",
             nat=tuple(message.get("nat") or ()),
             files=message.get("files") or {},
+            has_etcd=message.get("has_etcd", True),
         )
 
     def _take_lab_directory(self, connection: Connection, message: Message) -> None:

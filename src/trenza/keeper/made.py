@@ -56,19 +56,21 @@ def as_written(one: Object) -> Object:
         case "ServiceAccount":
             more.pop("secrets", None)
         case "Pod":
-            more["spec"] = _without_token(one["spec"])
+            more["spec"] = _as_pods_begin(one["spec"])
         case "Job":
             more["spec"] = _job(one["spec"])
     return {"apiVersion": one["apiVersion"], "kind": one["kind"], "metadata": kept, **more}
 
 
-def _without_token(spec: Mapping[str, Any]) -> Object:
-    """A pod's spec without the volume of its account's token, which every pod is given anew."""
+def _as_pods_begin(spec: Mapping[str, Any]) -> Object:
+    """A pod's spec without the volume of its account's token, which every pod is given anew, and without the ephemeral
+    containers, with which none may be made."""
 
     def others(parts: Sequence[Object]) -> list[Object]:
         return [part for part in parts if not str(part["name"]).startswith(_TOKEN_VOLUME)]
 
-    written = {**spec, "volumes": others(spec.get("volumes") or ())}
+    written = {key: part for key, part in spec.items() if key != "ephemeralContainers"}
+    written["volumes"] = others(spec.get("volumes") or ())
     for name in ("containers", "initContainers"):
         if name in spec:
             written[name] = [{**one, "volumeMounts": others(one.get("volumeMounts") or ())} for one in spec[name]]

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import yaml
 
 from trenza.cluster.api import collection_path
+from trenza.cluster.controllers.pods import is_ready
 from trenza.errors import TrenzaError
 
 if TYPE_CHECKING:
@@ -186,8 +187,7 @@ def _pods_of(one: Object) -> tuple[int, int]:
     spec, status = one.get("spec") or {}, one.get("status") or {}
     match one["kind"]:
         case "Pod":
-            conditions = {each["type"]: each["status"] for each in status.get("conditions") or ()}
-            return int(conditions.get("Ready") == "True"), 1
+            return int(is_ready(one)), 1
         case "ReplicationController" | "ReplicaSet" | "Deployment":
             return status.get("readyReplicas", 0), spec.get("replicas", 1)
         case "DaemonSet":

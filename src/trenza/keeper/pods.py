@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from trenza.check.verdict import NOTHING, Said, same
+from trenza.cluster.controllers.pods import is_ready
 from trenza.keeper.absent import Absent
 from trenza.linux.nodes import NodeHandle
 from trenza.model.checks import ClusterService, Pod
@@ -166,12 +167,6 @@ def _none_there(meant: Pod) -> Said:
 
 def _in_namespace(meant: Pod | ClusterService) -> str:
     return "" if meant.namespace == "default" else f" -n {meant.namespace}"
-
-
-def is_ready(thing: Object) -> bool:
-    """Whether a pod or a node has the condition Ready."""
-    conditions = thing.get("status", {}).get("conditions", ())
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
 def why_not_ready(pod: Object) -> str:

@@ -59,7 +59,7 @@ class Reporter:
         members = {one.etcd: str(one.node) for one in self.cluster.etcd}
         before: Object | None = None
         while True:
-            with contextlib.suppress(ApiError):
+            with contextlib.suppress(ApiError):  # of a server that does not answer nodes and supervision tell
                 now = await self._api.request("GET", STORE)
                 for told in store_changes(before, now, members):
                     self._say(told)

@@ -100,6 +100,7 @@ class Saving:
             "profile": record.profile,
             "parameters": record.parameters,
             "variants": record.variants,
+            "has_etcd": record.has_etcd,
             "language": record.language,
             "saved_s": time.time(),
             "began_s": record.began_s,

@@ -42,6 +42,8 @@ _OPEN_TREE_CLONE: Final = 1
 _MOVE_MOUNT_F_EMPTY_PATH, _MOVE_MOUNT_T_EMPTY_PATH = 0x04, 0x40
 _MOUNT_ATTR_RDONLY: Final = 1
 
+_KEEP_SIZE, _PUNCH_HOLE = 0x01, 0x02
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE: Final = {"x86_64": 56, "aarch64": 220}
 _SIGCHLD: Final = 17
@@ -88,6 +90,12 @@ def bind(source: str, target: str, flags: int = 0, *, recursive: bool = False) -
     mount(source, target, None, MS_BIND | (MS_REC if recursive else 0))
     if flags:
         mount(None, target, None, MS_BIND | MS_REMOUNT | flags)
+
+
+def punch_hole(descriptor: int, begin: int, size_bytes: int) -> None:
+    """fallocate(2): give a part of a file back to its file system. It reads as NULs then; the file stays as long."""
+    place, length = ctypes.c_longlong(begin), ctypes.c_longlong(size_bytes)
+    _checked(_libc.fallocate(descriptor, _PUNCH_HOLE | _KEEP_SIZE, place, length), "fallocate")
 
 
 def open_tree(path: str) -> int:

@@ -283,13 +283,31 @@ async def test_explain_and_api_resources(kubectl: Kubectl) -> None:
     assert "is running at" in await kubectl("cluster-info")
 
 
+async def test_a_container_is_added_to_a_pod_and_stays_as_it_is(kubectl: Kubectl, node: FakeNode) -> None:
+    if kubectl.minor < 32:
+        pytest.skip("this kubectl is older than 1.32: it asks for a subresource of its time, which is no more")
+    await kubectl("run", "one", "--image=host")
+    await kubectl("debug", "one", "--image=host", "-c", "look", "--target=one", "--", "true")
+    (added,) = (await kubectl.json("get", "pod", "one"))["spec"]["ephemeralContainers"]
+    assert (added["name"], added["command"], added["targetContainerName"]) == ("look", ["true"], "one")
+    assert added["terminationMessagePath"] == "/dev/termination-log"
+    assert "Ephemeral Containers:" in await kubectl("describe", "pod", "one")
+    await kubectl("label", "pod", "one", "seen=yes")
+    for words, why in (
+        (("debug", "one", "--image=host", "-c", "one"), 'spec.ephemeralContainers[1].name: Duplicate value: "one"'),
+        (("debug", "one", "--image=host", "--target=two"), 'targetContainerName: Not found: "two"'),
+    ):
+        assert why in (await kubectl.try_(*words)).err
+    url = "/api/v1/namespaces/default/pods/one/ephemeralcontainers"
+    shown = json.loads(await kubectl("get", "--raw", url))
+    shown["spec"]["ephemeralContainers"] = []
+    removed = await kubectl.try_("replace", "--raw", url, "-f", "-", given=json.dumps(shown))
+    assert 'existing ephemeral containers "look" may not be removed' in removed.err
+
+
 async def test_what_there_is_not_is_refused_in_words(kubectl: Kubectl, node: FakeNode) -> None:
     for what in ("pods", "nodes"):
         assert "Metrics API not available" in (await kubectl.try_("top", what)).err
-    if kubectl.minor >= 32:
-        await kubectl("run", "one", "--image=host")
-        refused = await kubectl.try_("debug", "one", "--image=host", "--", "true")
-        assert "ephemeral containers are disabled for this cluster" in refused.err
     for words in (
         "create quota q --hard=pods=1",
         "create role r --verb=get --resource=pods",

@@ -7,12 +7,12 @@ import gc
 from collections.abc import Iterator
 from typing import Any
 
+import kubernetes
 import pytest
 from fake_nodes import FakeNode
 
 from trenza.cluster.server.server import Server
 
-kubernetes = pytest.importorskip("kubernetes")
 # The client leaves the connection of a watch that was stopped to the garbage collector.
 pytestmark = [
     pytest.mark.anyio,

@@ -108,6 +108,44 @@ def test_a_client_with_affinity_stays(cluster: Cluster) -> None:
     assert len({name for name, _ in asks(cluster, "client", "10.254.1.2", 20)}) == 1
 
 
+def test_a_local_policy_keeps_to_the_hosts_own_endpoints(cluster: Cluster) -> None:
+    served = webs(cluster)
+    cluster.service(
+        "web", "10.254.1.7", 80, 8080, served, internalTrafficPolicy="Local", type="NodePort", nodePort=30087
+    )
+    for host in ("larrain", "concepcion"):
+        until(lambda host=host: "10.254.1.7" in cluster.run(host, "nft list map ip kube-proxy service-ips"), "rules")
+    assert {name for name, _ in asks(cluster, "client", "10.254.1.7", 30)} == {"w1"}
+    # a node's port is not at the service's own address
+    assert {name for name, _ in asks(cluster, "client", "10.9.0.2:30087", 60)} == {"w1", "w2", "w3"}
+    own = {cluster.run("concepcion", "curl -s --max-time 5 http://10.254.1.7").split()[0] for _ in range(15)}
+    assert own == {"w2", "w3"}
+    cluster.endpoints("web", 8080, {address: node for address, node in served.items() if node == "concepcion"})
+    until(
+        lambda: "10.254.1.7" in cluster.run("larrain", "nft list map ip kube-proxy no-endpoint-services"), "none here"
+    )
+    dropped = cluster.exec("client", "curl -sS --max-time 1 http://10.254.1.7", check=False)
+    assert dropped["code"] == 28, dropped  # no answer at all, no refusal
+    assert {name for name, _ in asks(cluster, "client", "10.9.0.2:30087", 30)} == {"w2", "w3"}
+
+
+def test_a_load_balancers_sources_may_ask_and_others_may_not(cluster: Cluster) -> None:
+    served = webs(cluster)
+    spec = {"type": "LoadBalancer", "nodePort": 30088, "loadBalancerSourceRanges": ["10.9.0.0/28", "10.9.0.1/32"]}
+    cluster.service("web", "10.254.1.8", 80, 8080, served, **spec)
+    status = {"loadBalancer": {"ingress": [{"ip": "10.10.0.1"}]}}
+    cluster.ask("PATCH", "/api/v1/namespaces/default/services/web/status", {"status": status})
+    until(lambda: "10.10.0.1" in cluster.run("larrain", "nft list map ip kube-proxy firewall-ips"), "rules")
+    asked = "curl -sS --max-time 1 http://{} >/dev/null 2>&1; echo $?"
+    cluster.run("playancha", "ip route add 10.10.0.1 via 10.9.0.2")
+    cluster.run("internet", "ip route add 10.10.0.1 via 10.9.0.2")
+    assert cluster.run("playancha", asked.format("10.10.0.1")).split() == ["0"]
+    assert cluster.run("larrain", asked.format("10.10.0.1")).split() == ["0"]
+    assert cluster.run("internet", asked.format("10.10.0.1")).split() == ["28"]
+    # neither the service's own address nor its node port is the balancer's
+    assert cluster.run("internet", asked.format("10.9.0.2:30088")).split() == ["0"]
+
+
 def test_nobody_behind_a_service_is_a_refusal_until_somebody_is(cluster: Cluster) -> None:
     cluster.service("web", "10.254.1.3", 80, 8080, {}, type="NodePort", nodePort=30081)
     cluster.pod("client", "larrain", "sleep", "1000")
@@ -143,6 +181,24 @@ def test_a_udp_client_that_goes_on_is_sent_to_who_is_there(cluster: Cluster) -> 
     cluster.endpoints("names", 5300, {u1: "larrain", u2: "concepcion"}, protocol="UDP")
     until(lambda: f"dnat to {u1}:5300" in cluster.run("larrain", "nft list table ip kube-proxy"), "rules")
     assert answers() == ["u2"] * 5, "who is served well is left in peace"
+
+
+def test_more_rules_than_one_transaction_takes_are_all_there(cluster: Cluster) -> None:
+    web(cluster, "w1", "larrain")
+    cluster.pod("client", "larrain", "sleep", "1000")
+    cluster.ready("client")
+    served = {cluster.ready("w1"): "larrain"}
+    cluster.kill_agent("larrain")
+    elsewhere = {f"172.16.99.{number}": "concepcion" for number in range(1, 31)}
+    for number in range(1, 61):
+        affinity = {"sessionAffinity": "ClientIP"} if number % 2 else {}
+        cluster.service(f"many{number}", f"10.254.3.{number}", 80, 8080, elsewhere, **affinity)
+    cluster.service("web", "10.254.3.99", 80, 8080, served)
+    cluster.start_agent("larrain")
+    listed = "nft list map ip kube-proxy service-ips | grep -o '10.254.3.[0-9]*' | sort -u | wc -l"
+    until(lambda: cluster.run("larrain", listed).strip() == "61", "the rules")
+    assert asks(cluster, "client", "10.254.3.99") == [["w1", cluster.get_pod("client")["status"]["podIP"]]]
+    assert "rules:" not in (cluster.directory / "larrain.log").read_text()  # the kernel took all of them at once
 
 
 def test_names_of_services_resolve(cluster: Cluster) -> None:

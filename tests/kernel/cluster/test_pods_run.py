@@ -438,6 +438,31 @@ def test_lines_of_a_log_have_their_times(cluster: Cluster) -> None:
     assert logs(sinceSeconds="2")[-1] == "end" and "1" not in logs(sinceSeconds="2")
 
 
+def test_a_long_log_loses_its_beginning_and_nothing_else(cluster: Cluster) -> None:
+    cluster.pod("wordy", "larrain", "sh", "-c", "seq -w 0 9999999; echo end; sleep 1000")
+
+    def logs(**query: str) -> list[str]:
+        return str(cluster.exec("wordy", "", verb="containerLogs", query=query, check=False)["out"]).splitlines()
+
+    until(lambda: logs(tailLines="1") == ["end"], "its output")
+    file = "/var/log/pods/default_wordy_*/main/0.log"
+    kept = f'set -- $(stat -c "%s %b %B" {file}); echo $1 $(($2 * $3))'
+    until(lambda: int(cluster.run("larrain", kept).split()[1]) <= 51 << 20, "it is shortened")
+    assert cluster.run("larrain", kept).split()[0] == str(8 * 10_000_000 + 4)  # offsets are what they were
+    first = int(logs(limitBytes="8")[0])
+    assert 3_000_000 < first < 5_000_000
+    assert logs(tailLines="9999999", limitBytes="16") == [f"{first:07}", f"{first + 1:07}"]
+    shown = cluster.run("larrain", f"tr -d '\\0' < $(echo {file}) | md5sum")
+    assert shown == cluster.run("larrain", f"(seq -w {first} 9999999; echo end) | md5sum")
+
+
+def test_only_the_logs_of_the_last_two_runs_are_kept(cluster: Cluster) -> None:
+    cluster.pod("crash", "larrain", "sh", "-c", "echo once")
+    until(lambda: cluster.state("crash").get("restartCount") == 2, "a third run")
+    listed = "ls /var/log/pods/default_crash_*/main"
+    assert set(cluster.run("larrain", listed).split()) == {"1.log", "1.times", "2.log", "2.times"}
+
+
 def test_hooks_greet_and_say_goodbye(cluster: Cluster) -> None:
     hooks = {
         "postStart": {"exec": {"command": ["touch", "/greeted"]}},

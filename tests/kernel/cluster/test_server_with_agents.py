@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from clusters import Cluster, until
+from clusters import DEADLINE_S, Cluster, until
 
 from trenza.cluster.server.tls import Authority, write_private
 
@@ -54,8 +57,63 @@ GRACE_S = 3.0
 HOSTS = {"larrain": "10.9.0.2", "concepcion": "10.9.0.3"}
 
 
+@dataclass
+class Kubectl:
+    """A kubectl for one cluster."""
+
+    program: Path
+    server: str
+    cluster: Cluster
+
+    def argv(self, *arguments: str) -> list[str]:
+        state = self.cluster.directory / "server"
+        return [str(self.program), f"--kubeconfig={state}/admin.kubeconfig", f"--server={self.server}", *arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "HOME": str(self.cluster.directory / "home")}
+
+    def __call__(self, *arguments: str, given: str | None = None, check: bool = True) -> str:
+        done = subprocess.run(
+            self.argv(*arguments), input=given, text=True, capture_output=True, timeout=60, check=False,
+            env=self.environment,
+        )  # fmt: skip
+        assert not check or done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}\n{self.cluster.logs()}"
+        return done.stdout
+
+
+class Typed:
+    """A program on a terminal of its own."""
+
+    def __init__(self, argv: list[str], environment: dict[str, str]) -> None:
+        self._master, slave = pty.openpty()
+        self._process = subprocess.Popen(
+            argv, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
+        )
+        os.close(slave)
+
+    def types(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def until(self, mark: str) -> str:
+        """All that is shown, until the mark is among it."""
+        said, end = "", time.monotonic() + DEADLINE_S
+        while mark not in said:
+            assert time.monotonic() < end and select.select([self._master], [], [], DEADLINE_S)[0], said
+            said += os.read(self._master, 1 << 16).decode()
+        return said
+
+    def close(self) -> int:
+        """Its exit status."""
+        try:
+            return self._process.wait(DEADLINE_S)
+        finally:
+            self._process.kill()
+            os.close(self._master)
+
+
 @pytest.fixture
-def kubectl(request: pytest.FixtureRequest, bare: Cluster) -> Callable[..., str]:
+def kubectl(request: pytest.FixtureRequest, bare: Cluster) -> Kubectl:
     """kubectl for a cluster of one server and two agents."""
     version = getattr(request, "param", "1.32")
     program = KUBECTLS / version / "kubectl"
@@ -79,19 +137,10 @@ def kubectl(request: pytest.FixtureRequest, bare: Cluster) -> Callable[..., str]
         bare.tls = {kind: str(path) for kind, path in paths.items()}
         bare.start_agent(name, lease_s=GRACE_S)
 
-    def run(*arguments: str, given: str | None = None, check: bool = True) -> str:
-        done = subprocess.run(
-            [program, f"--kubeconfig={state}/admin.kubeconfig", f"--server=https://127.0.0.1:{port}", *arguments],
-            input=given, text=True, capture_output=True, timeout=60, check=False,
-            env={"PATH": os.environ["PATH"], "HOME": str(bare.directory / "home")},
-        )  # fmt: skip
-        assert not check or done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}\n{bare.logs()}"
-        return done.stdout
-
-    return run
+    return Kubectl(program, f"https://127.0.0.1:{port}", bare)
 
 
-def test_a_cluster_works_and_survives_the_loss_of_a_host(bare: Cluster, kubectl: Callable[..., str]) -> None:
+def test_a_cluster_works_and_survives_the_loss_of_a_host(bare: Cluster, kubectl: Kubectl) -> None:
     def found(*what: str) -> Any:
         return json.loads(kubectl("get", *what, "-o", "json"))
 
@@ -126,8 +175,50 @@ def test_a_cluster_works_and_survives_the_loss_of_a_host(bare: Cluster, kubectl:
     until(lambda: not found("pods")["items"], "the pods are gone")
 
 
+@pytest.mark.parametrize("kubectl", ["1.32", "1.36"], indirect=True)
+def test_a_pod_that_runs_is_debugged(bare: Cluster, kubectl: Kubectl) -> None:
+    until(lambda: kubectl("get", "nodes", "-o", "name").count("node/") == 2, "two nodes")
+    kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=15s")
+    kubectl("run", "one", "--image=host", "--command", "--", "sleep", "inf")
+    kubectl("wait", "--for=condition=Ready", "pod/one", "--timeout=15s")
+    address = kubectl("get", "pod", "one", "-o", "jsonpath={.status.podIP}")
+
+    # a command whose output is read afterwards; it has the pod's network, and it is not run again
+    kubectl("debug", "one", "--image=host", "-c", "look", "--", "sh", "-c", "ip -4 -br addr show eth0; exit 3")
+    status = "jsonpath={.status.ephemeralContainerStatuses[?(@.name=='look')]}"
+
+    def ended() -> Any:
+        said = kubectl("get", "pod", "one", "-o", status)
+        return json.loads(said)["state"].get("terminated") if said else None
+
+    assert until(ended, "its end")["exitCode"] == 3
+    assert f" {address}/24" in kubectl("logs", "one", "-c", "look")
+    # one that is talked to through a pipe, and one through a terminal
+    said = kubectl(
+        "debug", "-i", "one", "--image=host", "-c", "pipe", "--", "sh", given="hostname; echo $((6 * 7)); exit\n"
+    )
+    assert said.split()[-2:] == ["one", "42"]
+    words = ("debug", "-it", "one", "--image=host", "-c", "shell", "--target=one", "--", "sh")
+    shell = Typed(kubectl.argv(*words), kubectl.environment)
+    shell.until("try pressing enter")  # the prompt came before anybody was attached
+    shell.types("tty && hostname -I; echo done-$?\n")
+    said = shell.until("done-0")
+    assert address in said and "/dev/pts/" in said
+    shell.types("exit\n")
+    assert shell.close() == 0
+    # the pod is what it was
+    pod = json.loads(kubectl("get", "pod", "one", "-o", "json"))
+    assert pod["status"]["phase"] == "Running" and pod["status"]["containerStatuses"][0]["restartCount"] == 0
+    assert [one["name"] for one in pod["spec"]["ephemeralContainers"]] == ["look", "pipe", "shell"]
+    assert kubectl("get", "pod", "one", "--no-headers").split()[1:3] == ["1/1", "Running"]
+    assert kubectl("exec", "one", "--", "echo", "still") == "still\n"
+    kubectl("debug", "one", "--image=busybox", "-c", "none")
+    until(lambda: "there is no registry in a lab" in kubectl("describe", "pod", "one"), "why it does not run")
+    kubectl("delete", "pod", "one", "--timeout=20s")
+
+
 @pytest.mark.parametrize("kubectl", ["1.36"], indirect=True)
-def test_a_pod_asks_the_api_with_its_own_token(bare: Cluster, kubectl: Callable[..., str]) -> None:
+def test_a_pod_asks_the_api_with_its_own_token(bare: Cluster, kubectl: Kubectl) -> None:
     until(lambda: kubectl("get", "nodes", "-o", "name").count("node/") == 2, "two nodes")
     kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=15s")
     kubectl("create", "serviceaccount", "robot")

@@ -13,6 +13,7 @@ import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,17 @@ def test_an_archive_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_archive(path) == SAVED
     assert archived(SAVED) == path.read_bytes()
     assert [entry.name for entry in tmp_path.iterdir()] == ["small.trenza"]
+
+
+def test_an_archive_knows_whether_the_lab_was_made_with_etcd(tmp_path: Path) -> None:
+    path = tmp_path / "small.trenza"
+    without = replace(SAVED, manifest=replace(SAVED.manifest, has_etcd=False))
+    write_archive(without, path)
+    assert read_archive(path) == without
+    given = json.loads(members()["manifest.json"])
+    assert given.pop("has_etcd") is True
+    path.write_bytes(packed(manifest=json.dumps(given).encode()))  # one of before says nothing
+    assert read_archive(path) == SAVED
 
 
 def test_files_of_nothing_but_zeros_can_be_saved(tmp_path: Path) -> None:

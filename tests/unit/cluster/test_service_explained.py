@@ -42,6 +42,10 @@ def test_where_each_host_serves_with_its_own_pods_each_speaks() -> None:
     said = lines(externalTrafficPolicy="Local")
     assert [line for line in said if not line.startswith(" ")] == ["larrain (10.9.0.2)", "concepcion (10.9.0.3)"]
     assert said[-1].endswith("none, so it is dropped")
+    said = lines(internalTrafficPolicy="Local")
+    assert [line for line in said if not line.startswith(" ")] == ["larrain (10.9.0.2)", "concepcion (10.9.0.3)"]
+    assert said.count("    every connection goes to 172.16.88.2:80") == 1
+    assert "    this host has no endpoint, and a packet is dropped" in said
 
 
 def test_a_service_without_an_address_says_so() -> None:

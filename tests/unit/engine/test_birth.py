@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from test_launch import MemoryNodes
@@ -51,6 +52,14 @@ def test_a_lab_that_was_born_without_etcd_goes_on_without_it(tmp_path: Path) -> 
         assert again.plan(request)[0] == ()
         assert again.up(request, lambda *_: None).plan == ()
         assert members(again) == 0
+
+
+def test_a_lab_may_be_made_as_on_a_machine_without_etcd(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, ETCD)
+    outcome = machine.keeper().up(replace(REQUEST, has_etcd=False), lambda *_: None)
+    assert [problem.code for problem in outcome.warnings] == ["W018"]
+    assert members(machine.keeper()) == 0
+    assert machine.keeper().up(REQUEST, lambda *_: None).plan == ()
 
 
 def test_a_lab_that_was_born_with_etcd_goes_on_with_it(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ def test_what_the_server_adds_to_a_pod_is_left_out() -> None:
         spec={
             "nodeName": "n",
             "containers": [{"name": "c", "volumeMounts": [own, mount]}],
+            "ephemeralContainers": [{"name": "debugger-x7k2p"}],
             "volumes": [{"name": "data", "emptyDir": {}}, {"name": "kube-api-access-x7k2p", "projected": {}}],
         },
     )

@@ -22,10 +22,11 @@ from kind_examples import (
     service,
 )
 
+from trenza.cluster.kinds.defaults import with_defaults
 from trenza.cluster.kinds.resources import Object, Resource
 from trenza.cluster.kinds.status import ApiError
-from trenza.cluster.kinds.strategies import for_update
-from trenza.cluster.kinds.validation.objects import validate_request, validate_update
+from trenza.cluster.kinds.strategies import for_update, with_ephemeral
+from trenza.cluster.kinds.validation.objects import validate_ephemeral, validate_request, validate_update
 
 DNS_1035 = (
     "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
@@ -135,6 +136,16 @@ REFUSED: list[tuple[Resource, Object, str]] = [
         "spec.clusterIPs[0]: Invalid value: \"x\": must be empty, 'None', or a valid IP address",
     ),
     (SERVICES, service(type="ExternalName"), "spec.externalName: Required value"),
+    (
+        SERVICES,
+        service(type="NodePort", loadBalancerSourceRanges=["10.0.0.0/8"]),
+        "spec.LoadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'",
+    ),
+    (
+        SERVICES,
+        service(type="LoadBalancer", loadBalancerSourceRanges=["10.9.0.1/24", " 10.0.0.0/255.0.0.0"]),
+        'spec.LoadBalancerSourceRanges[1]: Invalid value: "10.0.0.0/255.0.0.0": must be a valid CIDR value, (e.g. 10.9',
+    ),
     (DEPLOYMENTS, deployment(replicas=-1), "spec.replicas: Invalid value: -1: must be greater than or equal to 0"),
     (
         DEPLOYMENTS,
@@ -213,6 +224,32 @@ def refusal_of_update(resource: Resource, old: Object, new: Object) -> str:
         validate_update(resource, old, for_update(resource, old, new))
     assert refused.value.status_code == 422
     return refused.value.message
+
+
+def test_containers_may_be_added_that_are_ephemeral_and_nothing_else() -> None:
+    old = created(PODS, pod("a", **container()))
+
+    def added(**more: Any) -> Object:
+        new = copy.deepcopy(old)
+        new["spec"]["ephemeralContainers"] = [{"name": "look", "image": "host", **more}]
+        return with_defaults({"apiVersion": "v1", "kind": "Pod", **with_ephemeral(old, new)})
+
+    good = added(command=["sh"], tty=True, targetContainerName="c")
+    validate_ephemeral(PODS, old, good)
+    validate_update(PODS, good, for_update(PODS, good, good))
+    assert "may not change" in refusal_of_update(PODS, old, good)  # not by its own path
+    for wrong, why in (
+        (added(ports=[{"containerPort": 80}]), "[0].ports: Forbidden: cannot be set for an Ephemeral Container"),
+        (added(targetContainerName="x"), '[0].targetContainerName: Not found: "x"'),
+        (added(name="c"), '[0].name: Duplicate value: "c"'),
+        (added(image=""), "[0].image: Required value"),
+    ):
+        with pytest.raises(ApiError) as refused:
+            validate_ephemeral(PODS, old, wrong)
+        assert f"spec.ephemeralContainers{why}" in refused.value.message
+    for changed, why in ((old, "removed"), (added(command=["bash"]), "changed")):
+        with pytest.raises(ApiError, match=f'existing ephemeral containers "look" may not be {why}'):
+            validate_ephemeral(PODS, good, changed)
 
 
 def test_a_services_address_may_not_change_once_set() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from trenza.spec import reference, schema
@@ -16,8 +17,6 @@ from trenza.spec.tree import plain_data
 from trenza.spec.yaml_text import tree_of
 
 from . import labs
-
-jsonschema = pytest.importorskip("jsonschema")
 
 
 def data_of(text: str) -> object:

@@ -1,8 +1,9 @@
 """DaemonSets: one pod on every node that the template's selector, affinity and tolerations admit.
 
 The pods are pinned by a node affinity and go through the scheduler, as Kubernetes' do. They tolerate what a node in
-trouble is tainted with, so they are there when it comes back. A rolling update replaces at most maxUnavailable at a
-time. ControllerRevisions are not kept: what version a pod is of is told by its label alone.
+trouble is tainted with, so they are there when it comes back. One that fails is replaced at once, and later and later
+if the next ones on that node fail, too. A rolling update replaces at most maxUnavailable at a time. ControllerRevisions
+are not kept: what version a pod is of is told by its label alone.
 """
 
 from __future__ import annotations
@@ -45,12 +46,13 @@ from trenza.cluster.controllers.pods import (
 from trenza.cluster.controllers.replicas import claimed
 from trenza.cluster.controllers.snapshot import DAEMON_SETS, NODES, PODS, Snapshot
 from trenza.cluster.controllers.surge import scaled_value
-from trenza.cluster.controllers.writes import Create, Delete, Event, Step, UpdateStatus, Wake, each
+from trenza.cluster.controllers.writes import Create, Delete, Event, Spacing, Step, UpdateStatus, Wake, each
 
 COMPONENT = "daemonset-controller"
 HASH_LABEL = "controller-revision-hash"
 GENERATION_LABEL = "pod-template-generation"
 GENERATION_ANNOTATION = "deprecated.daemonset.template.generation"
+FAILED_FIRST_S, FAILED_LONGEST_S = 1.0, 900.0
 ADDED_TOLERATIONS: tuple[tuple[str, str], ...] = (
     ("node.kubernetes.io/not-ready", NO_EXECUTE),
     ("node.kubernetes.io/unreachable", NO_EXECUTE),
@@ -142,13 +144,24 @@ class _Daemons:
                 yield self._create(node)
         for node, pods in sorted(self.here.items()):
             for pod in pods:
-                if phase_of(pod) == "Failed" and not is_deleting(pod):
-                    which = f"{namespace_of(pod)}/{name_of(pod)}"
-                    message = f"Found failed daemon pod {which} on node {node}, will try to kill it"
-                    yield Delete(PODS, pod, (self._event("FailedDaemonPod", message, warning=True),))
+                which = f"{namespace_of(pod)}/{name_of(pod)} on node {node}"
+                if is_deleting(pod):
+                    continue
+                if phase_of(pod) == "Failed":
+                    message = f"Found failed daemon pod {which}, will try to kill it"
+                    event = self._event("FailedDaemonPod", message, warning=True)
+                    yield Delete(PODS, pod, (event,), spacing=self._spacing(node))
+                elif phase_of(pod) == "Succeeded":
+                    message = f"Found succeeded daemon pod {which}, will try to delete it"
+                    yield Delete(PODS, pod, (self._event("SucceededDaemonPod", message),))
             active = oldest_first(pod for pod in pods if is_active(pod))
             for pod in active[1:] if node in self.may_stay else active:
                 yield self._delete(pod)
+
+    def _spacing(self, node: str) -> Spacing:
+        """How those that fail on a node are replaced; an update begins anew (failedPodsBackoff, as in Kubernetes)."""
+        key = ("failed daemons", uid_of(self.thing), str(metadata_of(self.thing).get("generation")), node)
+        return Spacing(key, FAILED_FIRST_S, FAILED_LONGEST_S)
 
     def _rolled(self) -> Iterator[Step]:
         strategy = spec_of(self.thing).get("updateStrategy") or {}

@@ -10,7 +10,8 @@ What was written is seen at once: it lies over the observed snapshot until the w
 created twice because a watch is slow. A controller runs when something that it reads has changed or its time has
 come. A refusal because something has changed meanwhile (a conflict, a name that is taken, an object that is gone)
 means that the watch has news: the controller runs again when they are here. Any other refusal is told as an event and
-tried again later, each time twice as late. A controller that raises is in `failures`; the others go on.
+tried again later, each time twice as late. A write with a `Spacing` waits for its turn. A controller that raises is in
+`failures`; the others go on.
 
 Every write of a decision must be settled before the next decision.
 """
@@ -24,7 +25,7 @@ from dataclasses import dataclass, field
 from trenza.cluster.controllers.events import event_name, recorded
 from trenza.cluster.controllers.objects import Object, ObjectKey, controller_of, metadata_of, uid_of
 from trenza.cluster.controllers.snapshot import Change, Snapshot
-from trenza.cluster.controllers.writes import Create, Event, Step, Stumble, Wake, Write
+from trenza.cluster.controllers.writes import Create, Delete, Event, Spacing, Step, Stumble, Wake, Write
 
 FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 60.0
@@ -88,6 +89,21 @@ class _Held:
     failures: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class _Spaced:
+    """The last write of a spacing's key, and after how long another may follow."""
+
+    last_s: float
+    delay_s: float
+    longest_s: float
+
+    def is_forgotten(self, now_s: float) -> bool:
+        return now_s - self.last_s > 2 * self.longest_s
+
+    def next(self, now_s: float) -> _Spaced:
+        return _Spaced(now_s, min(self.longest_s, 2 * self.delay_s), self.longest_s)
+
+
 @dataclass(slots=True)
 class _Schedule:
     """When a controller is to run: now, after the next news of the watch, at a moment."""
@@ -127,6 +143,7 @@ class Loop:
         self._seen: Snapshot | None = None
         self._schedules = {controller.name: _Schedule(controller) for controller in controllers}
         self._held: dict[tuple[str, ...], _Held] = {}
+        self._spaced: dict[tuple[str, ...], _Spaced] = {}
         self._events = _Queue()
         self._recording: dict[str, Event] = {}
         self._lost = False
@@ -168,6 +185,7 @@ class Loop:
             return ()
         # Who has not tried again for so long is no longer wanted, or gone.
         self._held = {key: held for key, held in self._held.items() if held.until_s + LONGEST_DELAY_S > now_s}
+        self._spaced = {key: spaced for key, spaced in self._spaced.items() if not spaced.is_forgotten(now_s)}
         decided = []
         self._recording = {event_name(event): event for event in self._events.take()}
         for event in self._recording.values():
@@ -184,6 +202,7 @@ class Loop:
         match outcome:
             case Done(now, revision):
                 self._held.pop(identity, None)
+                self._space(write, now_s)
                 self._events.waiting.extend(write.then)
                 if revision > self._observed.revision:
                     place = (write.resource, write.key)
@@ -236,12 +255,28 @@ class Loop:
                 schedule.at_s = min(schedule.at_s, now_s + LONGEST_DELAY_S)
                 continue
             wanted = Decided(schedule.controller.name, step, self._observed.revision)
-            held = self._held.get(_identity(wanted))
-            if held is not None and held.until_s > now_s:
-                schedule.at_s = min(schedule.at_s, held.until_s)
+            until_s = self._not_before_s(wanted)
+            if until_s > now_s:
+                schedule.at_s = min(schedule.at_s, until_s)
             else:
                 decided.append(wanted)
         return decided
+
+    def _not_before_s(self, wanted: Decided) -> float:
+        """When a write may be tried that was refused, or that is one of several with a spacing."""
+        held, spacing = self._held.get(_identity(wanted)), _spacing_of(wanted.write)
+        spaced = None if spacing is None else self._spaced.get(spacing.key)
+        return max(
+            -math.inf if held is None else held.until_s,
+            -math.inf if spaced is None else spaced.last_s + spaced.delay_s,
+        )
+
+    def _space(self, write: Write, now_s: float) -> None:
+        spacing = _spacing_of(write)
+        if spacing is not None:
+            last = self._spaced.get(spacing.key)
+            first = _Spaced(now_s, spacing.first_s, spacing.longest_s)
+            self._spaced[spacing.key] = first if last is None else last.next(now_s)
 
     def _steps(self, schedule: _Schedule, now_s: float) -> Iterator[Step]:
         """What the controller wants; up to its error, if an object that validation let pass is too odd for it."""
@@ -282,6 +317,10 @@ class Loop:
             self._events.waiting.append(
                 Event(told.about, "FailedCreate", f"Error creating: {message}", told.component, warning=True)
             )
+
+
+def _spacing_of(write: Write) -> Spacing | None:
+    return write.spacing if isinstance(write, Delete) else None
 
 
 def _identity(decided: Decided) -> tuple[str, ...]:

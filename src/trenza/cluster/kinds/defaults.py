@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import copy
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any
 
 from trenza.cluster.kinds.resources import Object
@@ -110,7 +111,8 @@ def _pod_spec(spec: Object) -> None:
     spec.setdefault("schedulerName", "default-scheduler")
     if spec.get("serviceAccountName") and not spec.get("serviceAccount"):
         spec["serviceAccount"] = spec["serviceAccountName"]
-    for container in [*spec.get("containers", []), *spec.get("initContainers", [])]:
+    every = (spec.get(key) or () for key in ("containers", "initContainers", "ephemeralContainers"))
+    for container in chain.from_iterable(every):
         _container(container, bool(spec.get("hostNetwork")))
     for volume in spec.get("volumes", []):
         _volume(volume)

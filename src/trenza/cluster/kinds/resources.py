@@ -168,6 +168,7 @@ RESOURCES: tuple[Resource, ...] = (
         subresources=(
             Subresource("attach", "PodAttachOptions", _STREAM),
             Subresource("binding", "Binding", CREATE_ONLY),
+            Subresource("ephemeralcontainers", "Pod", _STATUS),
             Subresource("eviction", "Eviction", CREATE_ONLY, "policy", "v1"),
             Subresource("exec", "PodExecOptions", _STREAM),
             Subresource("log", "Pod", ("get",)),

@@ -167,3 +167,13 @@ def ip_problems(text: str) -> tuple[str, ...]:
     except ValueError:
         return ("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",)
     return ()
+
+
+def cidr_problems(text: str) -> tuple[str, ...]:
+    """What keeps a text from being an IP network; bits behind its length are nobody's business."""
+    _, slash, length = text.partition("/")
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        slash = ""
+    return () if slash and length.isdecimal() else ("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",)

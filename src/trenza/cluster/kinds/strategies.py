@@ -3,6 +3,7 @@
     for_creation        uid, time, generation 1, a fresh status; a Job's selector
     for_update          the status of old, the spec of new; a new generation if the spec changed; addresses kept
     for_status_update   the spec of old, the status of new
+    with_ephemeral      a pod with the ephemeral containers of new
     finalized           a namespace with the finalizers of new
     bound               a pod on its node
     scale_of, scaled    a workload as a Scale, and back
@@ -135,6 +136,16 @@ def for_status_update(old: Object, new: Object) -> Object:
     """The old object with the new one's status, labels and annotations as they were."""
     updated = copy.deepcopy(old)
     updated["status"] = copy.deepcopy(new.get("status", {}))
+    version = (new.get("metadata") or {}).get("resourceVersion")
+    if version:
+        updated["metadata"]["resourceVersion"] = version
+    return updated
+
+
+def with_ephemeral(old: Object, new: Object) -> Object:
+    """The pod with the ephemeral containers that a request to `ephemeralcontainers` leaves it."""
+    updated = copy.deepcopy(old)
+    updated["spec"]["ephemeralContainers"] = copy.deepcopy((new.get("spec") or {}).get("ephemeralContainers") or [])
     version = (new.get("metadata") or {}).get("resourceVersion")
     if version:
         updated["metadata"]["resourceVersion"] = version

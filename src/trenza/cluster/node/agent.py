@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from trenza.cluster.api import ENDPOINT_SLICES, LEASES, NODES, PODS, SERVICES, Api, ApiError, Object, SubnetLease
 from trenza.cluster.client import HttpApi, client_context
 from trenza.cluster.node import dns, overlay, proxy
+from trenza.cluster.node.batches import batches, most_bytes
 from trenza.cluster.node.cache import Cache, Changed, Key
 from trenza.cluster.node.containers import Containers
 from trenza.cluster.node.dns import ResolvConf, Zone
@@ -422,12 +423,10 @@ class Agent:
             took_s = loop.time() - began_s
 
     async def _change_rules(self, held: Ruleset | None, wanted: Ruleset) -> None:
-        if held is None or held.network != wanted.network:
-            held = Ruleset(wanted.network)
-            await self.network.say(proxy.replacement(wanted))
-        else:
-            await self.network.say(proxy.update(held, wanted))
-        changed = [port for port in wanted.parts if port.protocol == "udp" and port not in held.parts]
+        for commands in batches(held, wanted, most_bytes()):
+            await self.network.say(commands)
+        known = held.parts if held is not None and held.network == wanted.network else {}
+        changed = [port for port in wanted.parts if port.protocol == "udp" and port not in known]
         if changed:
             self.network.forget(lambda flow: proxy.leads_astray(flow, changed, wanted.network))
 

@@ -16,7 +16,7 @@ import signal
 import struct
 import termios
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -218,10 +218,16 @@ class Containers:
     def open_log(self, path: str, *, append: bool = False) -> int | None:
         """A log of a container; None where there is none."""
         try:
-            flags = os.O_WRONLY | os.O_APPEND if append else os.O_RDONLY
+            flags = os.O_RDWR | os.O_APPEND if append else os.O_RDONLY
             return beneath.open_in_root(self._root, path, flags | os.O_NONBLOCK)  # whatever the host made of it
         except OSError:
             return None
+
+    def remove_log(self, path: str) -> None:
+        """Delete a log, and what was noted of its growth."""
+        with suppress(OSError):  # whatever the host made of it
+            for one in (path, times_path(path)):
+                beneath.remove_file(self._root, one)
 
     def open_times(self, log: str) -> int | None:
         """What is noted of a log's growth, to read and to append to; None where it cannot be."""

@@ -20,7 +20,6 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -33,6 +32,7 @@ from trenza.cluster.node.containers import Running, exit_of, refusal_words, resi
 from trenza.cluster.node.descriptors import readable, writable
 from trenza.cluster.node.environment import Command
 from trenza.cluster.node.kubelet import Kubelet, PodWorker
+from trenza.cluster.node.log_ends import begin_of
 from trenza.cluster.node.log_times import Growth, offset_since, read_growth, stamp, time_at
 from trenza.errors import KernelError
 from trenza.linux.inside import CommandRefused
@@ -56,6 +56,10 @@ _MAX_WAITING_BYTES: Final = 1 << 20
 
 _MAX_LINE_BYTES: Final = 1 << 20
 """How much of a log's line is held back until its end, where lines are shown with their times."""
+
+
+Part = tuple[int, bytes]
+"""A part of a log, and where in the log it begins (of one with times: ends)."""
 
 
 def server_context(ca: str, certificate: str, key: str) -> ssl.SSLContext:
@@ -187,7 +191,7 @@ class Endpoint:
             start = self._start_of_log(descriptor, log, query)
             os.lseek(descriptor, start, os.SEEK_SET)
             parts = _output(descriptor, goes_on if _flag(query, "follow") else None)
-            async for part in self._stamped(parts, log, start) if _flag(query, "timestamps") else parts:
+            async for _, part in self._stamped(parts, log, start) if _flag(query, "timestamps") else parts:
                 cut = part if left is None else part[:left]
                 left = None if left is None else left - len(cut)
                 if cut:
@@ -205,16 +209,20 @@ class Endpoint:
     def _start_of_log(self, descriptor: int, log: str, query: dict[str, list[str]]) -> int:
         """Where what was asked for begins."""
         tail, since = query.get("tailLines", [""])[0], query.get("sinceSeconds", [""])[0]
-        start = _start_of_tail(descriptor, int(tail)) if tail.isdigit() else 0
+        start = begin_of(descriptor)
+        if tail.isdigit():
+            start = _start_of_tail(descriptor, start, int(tail))
         if since.isdigit():
             start = max(start, offset_since(self._growth(log), time.time() - int(since)))
         return start
 
-    async def _stamped(self, parts: AsyncIterator[bytes], log: str, start: int) -> AsyncIterator[bytes]:
+    async def _stamped(self, parts: AsyncIterator[Part], log: str, start: int) -> AsyncIterator[Part]:
         """A log with a time before each line; the last, unfinished, too, when there is no more."""
         growth: Sequence[Growth] = ()
         offset, rest, is_begun = start, b"", False
-        async for part in parts:
+        async for place, part in parts:
+            if place != offset + len(rest):  # what was between has been given back meanwhile
+                offset, rest, is_begun = place, b"", False
             if not growth or growth[-1].size_bytes < offset + len(rest) + len(part):
                 growth = self._growth(log)
             now_s = time.time()
@@ -228,9 +236,9 @@ class Endpoint:
                 offset += len(rest)
                 shown += [b"" if is_begun else stamp(time_at(growth, offset, now_s=now_s)), rest]
                 rest, is_begun = b"", True
-            yield b"".join(shown)
+            yield offset, b"".join(shown)
         if rest:
-            yield (b"" if is_begun else stamp(time_at(growth, offset + len(rest), now_s=time.time()))) + rest
+            yield offset, (b"" if is_begun else stamp(time_at(growth, offset + len(rest), now_s=time.time()))) + rest
 
     # ------------------------------------------------------------------ streams
     def _accept(self, verb: str, worker: PodWorker, rest: list[str], query: dict[str, list[str]]) -> Any:
@@ -352,7 +360,7 @@ class Endpoint:
             typing = asyncio.create_task(_type(given, reader, None))
             try:
                 attempt = run.attempt
-                async for part in _output(descriptor, lambda: worker.runs_at(container, attempt)):
+                async for _, part in _output(descriptor, lambda: worker.runs_at(container, attempt)):
                     writer.write(frames.packed(frames.STDOUT, part))
                     await writer.drain()
                     if reader.at_end():
@@ -478,8 +486,7 @@ def _pipes(stdin: bool) -> tuple[_Input, dict[int, int], tuple[int, ...]]:
 
 def _close_all(*descriptors: int) -> None:
     for descriptor in descriptors:
-        with suppress(OSError):
-            os.close(descriptor)
+        os.close(descriptor)
 
 
 async def _type(given: _Input, reader: frames.FrameReader, terminal: int | None) -> None:
@@ -545,12 +552,17 @@ async def _copy(descriptor: int, channel: int, writer: asyncio.StreamWriter, end
     await writer.drain()
 
 
-async def _output(descriptor: int, goes_on: Callable[[], bool] | None) -> AsyncIterator[bytes]:
+async def _output(descriptor: int, goes_on: Callable[[], bool] | None) -> AsyncIterator[Part]:
     """A log from where it stands; with `goes_on`, what is added too, for as long as that is so."""
+    place = os.lseek(descriptor, 0, os.SEEK_CUR)
     while True:
         more = goes_on is not None and goes_on()
-        while data := os.read(descriptor, _READ_BYTES):
-            yield data
+        while data := os.pread(descriptor, _READ_BYTES, place):
+            if data.startswith(b"\0") and (begin := begin_of(descriptor)) > place:
+                place = begin  # its reader was slower than its writer
+                continue
+            yield place, data
+            place += len(data)
         if not more:
             return
         await asyncio.sleep(_FOLLOW_S)
@@ -561,12 +573,12 @@ async def _until_ended(worker: PodWorker, container: str, attempt: int) -> None:
         await asyncio.sleep(_FOLLOW_S)
 
 
-def _start_of_tail(descriptor: int, lines: int) -> int:
-    """Where the last `lines` lines of a file begin."""
+def _start_of_tail(descriptor: int, begin: int, lines: int) -> int:
+    """Where the last `lines` lines of a file begin that begins at `begin`."""
     end = os.fstat(descriptor).st_size
     position, found = end, 0
-    while position > 0:
-        start = max(0, position - _READ_BYTES)
+    while position > begin:
+        start = max(begin, position - _READ_BYTES)
         block = os.pread(descriptor, position - start, start)
         place = len(block)
         while (place := block.rfind(b"\n", 0, place)) >= 0:
@@ -575,4 +587,4 @@ def _start_of_tail(descriptor: int, lines: int) -> int:
                 if found == lines:
                     return start + place + 1
         position = start
-    return end if lines == 0 else 0
+    return end if lines == 0 else begin

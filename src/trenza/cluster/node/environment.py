@@ -10,6 +10,7 @@ import base64
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from math import ceil
 from typing import Any, Final
 
@@ -77,7 +78,8 @@ def references(pod: Object) -> tuple[frozenset[str], frozenset[str]]:
     config_maps: set[str] = set()
     secrets: set[str] = set()
     spec = pod["spec"]
-    for container in (*spec.get("initContainers", ()), *spec.get("containers", ())):
+    kinds = ("initContainers", "containers", "ephemeralContainers")
+    for container in chain.from_iterable(spec.get(kind) or () for kind in kinds):
         for source in container.get("envFrom", ()):
             config_maps |= {source[key]["name"] for key in ("configMapRef",) if key in source}
             secrets |= {source[key]["name"] for key in ("secretRef",) if key in source}

@@ -228,9 +228,7 @@ class PodWorker:
         return f"{volumes.pod_directory(self.pod)}/containers/{container}/stdin"
 
     def container(self, name: str) -> Object | None:
-        spec = self.pod["spec"]
-        every = (*spec.get("containers", ()), *spec.get("initContainers", ()))
-        return next((one for one in every if one["name"] == name), None)
+        return next((dict(one) for one in pods.every_container(self.pod) if one["name"] == name), None)
 
     @property
     def _host_network(self) -> bool:
@@ -469,6 +467,9 @@ class PodWorker:
         before = self.seen.runs.get(name)
         previous = self.seen.previous
         if before is not None and before.attempt != run.attempt:
+            forgotten = previous.get(name)
+            if forgotten is not None:
+                self.kubelet.containers.remove_log(self.log_of(name, forgotten.attempt))
             previous = {**previous, name: before}
         refusals = {key: value for key, value in self.seen.refusals.items() if key != name}
         self.seen = replace(
@@ -481,7 +482,7 @@ class PodWorker:
         self._pidfds[name] = pidfd
         asyncio.get_running_loop().add_reader(pidfd, self._see_end, name, pidfd)
         path = self.log_of(name, self.seen.runs[name].attempt)
-        log, times = self.kubelet.containers.open_log(path), self.kubelet.containers.open_times(path)
+        log, times = self.kubelet.containers.open_log(path, append=True), self.kubelet.containers.open_times(path)
         if log is not None and times is not None:
             self._log_watches[name] = self.kubelet.log_times.attend(log, times)
         else:

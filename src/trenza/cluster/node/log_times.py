@@ -2,7 +2,7 @@
 
 Containers write to plain files, with nobody in between who could put a time before each line; so the agent is told of
 every growth (inotify) and notes it beside the log, 50 times a second at most. What is written while there is no agent
-has the time at which the next one found it.
+has the time at which the next one found it. Who hears of growth is also who keeps a log short (`log_ends`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import struct
+import sys
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from trenza.cluster.node.log_ends import begin_of, shorten
 from trenza.linux.inotify import IN_MODIFY, Inotify
 
 _ENTRY: Final = struct.Struct("!Qd")
@@ -62,10 +64,11 @@ class _Log:
     log: int
     times: int
     size_bytes: int
+    begin: int
 
 
 class LogTimes:
-    """Notes the growth of logs. `close` it."""
+    """Notes the growth of logs, and keeps them short. `close` it."""
 
     def __init__(self) -> None:
         self._inotify = Inotify()
@@ -80,11 +83,14 @@ class LogTimes:
         self._inotify.close()
 
     def attend(self, log: int, times: int) -> int:
-        """Note from now on how a log grows; both descriptors are ours now. The answer is for `leave`."""
+        """Note from now on how a log grows; both descriptors, to read and to append, are ours now.
+
+        The answer is for `leave`.
+        """
         watch = self._inotify.watch(log, IN_MODIFY)
         noted = os.fstat(times).st_size // _ENTRY.size
         before = os.pread(times, _ENTRY.size, (noted - 1) * _ENTRY.size) if noted else b""
-        self._logs[watch] = _Log(log, times, _ENTRY.unpack(before)[0] if before else 0)
+        self._logs[watch] = _Log(log, times, _ENTRY.unpack(before)[0] if before else 0, begin_of(log))
         self._note(self._logs[watch])
         return watch
 
@@ -111,9 +117,28 @@ class LogTimes:
     @staticmethod
     def _note(log: _Log) -> None:
         size_bytes = os.fstat(log.log).st_size
+        if size_bytes < log.size_bytes:  # the host's root has emptied it
+            os.ftruncate(log.times, 0)
+            log.size_bytes, log.begin = 0, begin_of(log.log)
         if size_bytes > log.size_bytes:
             log.size_bytes = size_bytes
             try:
                 os.write(log.times, _ENTRY.pack(size_bytes, time.time()))
             except OSError:
-                return  # a full disk: these lines get the time of the next ones
+                pass  # a full disk: these lines get the time of the next ones
+        begin = log.begin
+        try:
+            log.begin = shorten(log.log, begin, size_bytes)
+            if log.begin > begin:
+                _forget(log.times, log.begin)
+        except OSError as error:
+            log.begin = size_bytes  # and again when there is as much more
+            print(f"a log of {size_bytes} bytes cannot be shortened: {error}", file=sys.stderr, flush=True)
+
+
+def _forget(times: int, begin: int) -> None:
+    """Of what was noted, keep what is of a log from `begin` on."""
+    data = os.pread(times, os.fstat(times).st_size, 0)
+    kept = [_ENTRY.pack(one.size_bytes, one.at_s) for one in read_growth(data) if one.size_bytes > begin]
+    os.ftruncate(times, 0)
+    os.write(times, b"".join(kept))

@@ -42,9 +42,6 @@ from trenza.model.state import (
 from trenza.plan.diff import diff
 
 NFT: Final = "/usr/sbin/nft"
-_COMMANDS_AT_ONCE: Final = 500
-"""In one transaction, where it is to be larger: an ordinary user's netlink sockets take no more (EMSGSIZE)."""
-
 _NFT_DEADLINE_S: Final = 30.0
 
 
@@ -184,10 +181,9 @@ class HostNetwork:
 
     # ------------------------------------------------------------------ rules
     async def say(self, commands: Sequence[Command]) -> None:
-        """Have nft do this, in one transaction unless it is too large for one. Raises KernelError."""
+        """Have nft do this, in one transaction. Raises KernelError."""
         async with self._rules:
-            for start in range(0, len(commands), _COMMANDS_AT_ONCE):
-                await _nft(commands[start : start + _COMMANDS_AT_ONCE])
+            await _nft(commands)
 
     def forget(self, unwanted: Callable[[Flow], bool]) -> None:
         """Have the kernel forget flows that it tracks, so that their next packets are asked of the rules."""

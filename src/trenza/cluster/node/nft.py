@@ -12,6 +12,7 @@ Command = dict[str, Any]
 
 RETURN: Final[Statement] = {"return": None}
 REJECT: Final[Statement] = {"reject": None}
+DROP: Final[Statement] = {"drop": None}
 
 
 def payload(protocol: str, field: str) -> Expression:

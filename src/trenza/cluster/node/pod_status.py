@@ -14,6 +14,7 @@ from trenza.cluster.node.pods import (
     Step,
     Waiting,
     containers,
+    ephemeral_containers,
     init_containers,
     is_sidecar,
     outcome,
@@ -43,6 +44,9 @@ def status_of(pod: Object, seen: Seen, step: Step, *, host_ip: str, now_s: float
     }
     if inits:
         status["initContainerStatuses"] = inits
+    added = [_container_status(pod, one, seen, step, done=done) for one in ephemeral_containers(pod)]
+    if added:  # nobody waits for one to be ready
+        status["ephemeralContainerStatuses"] = [{**one, "ready": False, "started": False} for one in added]
     address = seen.address or (before.get("podIP", "") if done or deleting else "")
     if address:
         status |= {"podIP": address, "podIPs": [{"ip": address}]}

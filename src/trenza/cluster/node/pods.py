@@ -200,6 +200,15 @@ def init_containers(pod: Object) -> Sequence[Object]:
     return tuple(pod["spec"].get("initContainers", ()))
 
 
+def ephemeral_containers(pod: Object) -> Sequence[Object]:
+    """Those that were added to a pod that runs, by `kubectl debug` say; each runs once."""
+    return tuple(pod["spec"].get("ephemeralContainers", ()))
+
+
+def every_container(pod: Object) -> Sequence[Object]:
+    return (*containers(pod), *init_containers(pod), *ephemeral_containers(pod))
+
+
 def is_sidecar(container: Object) -> bool:
     """An init container that goes on beside the others."""
     return container.get("restartPolicy") == "Always"
@@ -212,6 +221,8 @@ def _grace_s(pod: Object) -> float:
 def restarts(pod: Object, container: Object, run: Run) -> bool:
     """Whether a container that ended so is to run again."""
     policy = pod["spec"].get("restartPolicy", "Always")
+    if container in ephemeral_containers(pod):
+        return False
     if container in init_containers(pod):
         return is_sidecar(container) or (run.exit_code != 0 and policy != "Never")
     return policy == "Always" or (policy == "OnFailure" and run.exit_code != 0)
@@ -285,6 +296,8 @@ def _run_all(work: _Work) -> None:
     pod, seen = work.pod, work.seen
     assert seen.sandbox_s is not None
     since_s = seen.sandbox_s
+    for container in ephemeral_containers(pod):  # first: they are there to find out why others do not run
+        _keep(work, container, since_s)
     for place, container in enumerate(init_containers(pod)):
         run = seen.runs.get(container["name"])
         if run is not None and not run.is_running and not run.exit_code and not is_sidecar(container):

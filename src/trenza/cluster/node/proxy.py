@@ -14,7 +14,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, collapse_addresses, ip_network
 from socket import IPPROTO_UDP
 from typing import Any, Final
 
@@ -74,6 +74,18 @@ class ServicePort:
     local_only: bool = False
     """`externalTrafficPolicy: Local`: from outside only endpoints of this host serve, and see who asks."""
     endpoints: tuple[Endpoint, ...] = ()
+    inside_local_only: bool = False
+    """`internalTrafficPolicy: Local`: at the service's own address only endpoints of this host serve."""
+    ending_here: tuple[Endpoint, ...] = ()
+    """Those of this host that are ending but still serve, where `endpoints` has none of it."""
+    balancer_addresses: tuple[IPv4Address, ...] = ()
+    """Those of `external_addresses` that are of a load balancer, and that only `sources` may reach, if it says any."""
+    sources: tuple[IPv4Network, ...] = ()
+
+    @property
+    def local_endpoints(self) -> tuple[Endpoint, ...]:
+        """What a policy `Local` leaves: this host's, chosen without regard to those of others (KEP-1669)."""
+        return tuple(one for one in self.endpoints if one.local) or self.ending_here
 
     @property
     def words(self) -> str:
@@ -113,9 +125,12 @@ def _service_ports(service: Object, slices: Sequence[Object], node: str) -> Iter
     spec, metadata = service.get("spec", {}), service["metadata"]
     if spec.get("type") == "ExternalName" or spec.get("clusterIP") in (None, "", "None"):
         return
-    external = [*spec.get("externalIPs", ()), *_ingress(service)]
+    balancers = _parsed(_ingress(service))
+    external = (*_parsed(spec.get("externalIPs", ())), *balancers)
+    sources = _sources(spec) if balancers else ()
     for port in spec.get("ports", ()):
         name, protocol = port.get("name", ""), port.get("protocol", "TCP").lower()
+        endpoints, ending = _endpoints(slices, name, protocol, node)
         yield ServicePort(
             metadata["namespace"],
             metadata["name"],
@@ -124,10 +139,14 @@ def _service_ports(service: Object, slices: Sequence[Object], node: str) -> Iter
             ipv4(spec["clusterIP"]),
             port["port"],
             port.get("nodePort", 0),
-            tuple(parsed for text in external if (parsed := ipv4(text)) is not None),
+            external,
             _affinity_s(spec),
             spec.get("externalTrafficPolicy") == "Local",
-            _endpoints(slices, name, protocol, node),
+            endpoints or ending,
+            spec.get("internalTrafficPolicy") == "Local",
+            () if any(one.local for one in endpoints) else tuple(one for one in ending if one.local),
+            balancers,
+            sources,
         )
 
 
@@ -155,10 +174,20 @@ def ipv4(text: str) -> IPv4Address | None:
         return None
 
 
+def _parsed(texts: Iterable[str]) -> tuple[IPv4Address, ...]:
+    return tuple(address for text in texts if (address := ipv4(text)) is not None)
+
+
 def _ingress(service: Object) -> Iterator[str]:
+    """The addresses of a load balancer that leaves them as they are: one that is a proxy asks by itself (KEP-1860)."""
     for one in service.get("status", {}).get("loadBalancer", {}).get("ingress", ()):
-        if one.get("ip"):
+        if one.get("ip") and one.get("ipMode") != "Proxy":
             yield one["ip"]
+
+
+def _sources(spec: Object) -> tuple[IPv4Network, ...]:
+    networks = (ip_network(text.strip(), strict=False) for text in spec.get("loadBalancerSourceRanges") or ())
+    return tuple(one for one in networks if isinstance(one, IPv4Network))
 
 
 def _affinity_s(spec: Object) -> int:
@@ -168,7 +197,10 @@ def _affinity_s(spec: Object) -> int:
     return int(config.get("timeoutSeconds", DEFAULT_AFFINITY_S))
 
 
-def _endpoints(slices: Sequence[Object], port_name: str, protocol: str, node: str) -> tuple[Endpoint, ...]:
+def _endpoints(
+    slices: Sequence[Object], port_name: str, protocol: str, node: str
+) -> tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]:
+    """Those that are ready, and those that are ending but still serve."""
     ready: set[Endpoint] = set()
     ending: set[Endpoint] = set()
     for one in slices:
@@ -179,16 +211,13 @@ def _endpoints(slices: Sequence[Object], port_name: str, protocol: str, node: st
                 continue
             for endpoint in one.get("endpoints") or ():
                 conditions = endpoint.get("conditions") or {}
-                made = {
-                    Endpoint(address, port["port"], endpoint.get("nodeName") == node)
-                    for text in endpoint["addresses"]
-                    if (address := ipv4(text)) is not None
-                }
+                local = endpoint.get("nodeName") == node
+                made = {Endpoint(address, port["port"], local) for address in _parsed(endpoint["addresses"])}
                 if conditions.get("ready") in (None, True):
                     ready |= made
                 elif conditions.get("serving") and conditions.get("terminating"):
                     ending |= made
-    return tuple(sorted(ready or ending))
+    return tuple(sorted(ready)), tuple(sorted(ending))
 
 
 # ------------------------------------------------------------------ the ruleset
@@ -241,19 +270,36 @@ def _part(network: Network, port: ServicePort) -> Part:
         if port.node_port:
             elements["no-endpoint-nodeports", (port.protocol, port.node_port)] = "reject-chain"
         return Part({}, elements, {})
-    service = _chain("service", port.chain_end)
-    chains = {service: _service_rules(network, port, port.endpoints, cluster_address=True)}
+    wide, local = _chain("service", port.chain_end), _chain("local", port.chain_end)
+    inside = local if port.inside_local_only else wide
+    served = {wide: port.endpoints, local: port.local_endpoints}
+    used = [inside]
     for address in own:
-        elements["service-ips", (address, port.protocol, port.port)] = service
+        key = (address, port.protocol, port.port)
+        if served[inside]:
+            elements["service-ips", key] = inside
+        else:
+            elements["no-endpoint-services", key] = "drop-chain"
+    chains: dict[str, Rules] = {}
     if port.node_port or outside:
         entry = _chain("external", port.chain_end)
-        chains[entry] = _entry_rules(network, port, service)
+        chains[entry] = _entry_rules(network, port, wide, local)
+        used += [wide, local] if port.local_only else [wide]
         for address in outside:
             elements["service-ips", (address, port.protocol, port.port)] = entry
         if port.node_port:
             elements["service-nodeports", (port.protocol, port.node_port)] = entry
-    chains |= {_endpoint_chain(port, one): _endpoint_rules(port, one, network) for one in port.endpoints}
-    kept = port.endpoints if port.affinity_s else ()
+    if port.sources:
+        guard = _chain("firewall", port.chain_end)
+        chains[guard] = _firewall_rules(network, port)
+        for one in port.balancer_addresses:
+            elements["firewall-ips", (str(one), port.protocol, port.port)] = guard
+    for name in used:
+        if served[name]:
+            chains[name] = _service_rules(network, port, served[name], cluster_address=name == inside)
+    reached = sorted({one for name in used for one in served[name]})
+    chains |= {_endpoint_chain(port, one): _endpoint_rules(port, one, network) for one in reached}
+    kept = reached if port.affinity_s else ()
     return Part(chains, elements, {_affinity_set(port, one): port.affinity_s for one in kept})
 
 
@@ -292,17 +338,23 @@ def _service_rules(
     return tuple(rules)
 
 
-def _entry_rules(network: Network, port: ServicePort, service: str) -> Rules:
+def _entry_rules(network: Network, port: ServicePort, wide: str, local: str) -> Rules:
     """What comes from outside: masqueraded, or with `Local` kept to this host's endpoints and left as it is."""
     if not port.local_only:
-        return ((nft.jump("mark-for-masquerade"),), (nft.goto(service),))
-    from_pods = (nft.match(nft.payload("ip", "saddr"), nft.prefix(network.pods)), nft.goto(service))
+        return ((nft.jump("mark-for-masquerade"),), (nft.goto(wide),))
+    from_pods = (nft.match(nft.payload("ip", "saddr"), nft.prefix(network.pods)), nft.goto(wide))
     from_here = nft.match({"fib": {"result": "type", "flags": ["saddr"]}}, "local")
-    local = [one for one in port.endpoints if one.local]
-    rules = [from_pods, (from_here, nft.jump("mark-for-masquerade")), (from_here, nft.goto(service))]
-    if not local:
-        return (*rules, ({"drop": None},))
-    return (*rules, *_service_rules(network, port, local, cluster_address=False))
+    others: Statement = nft.goto(local) if port.local_endpoints else nft.DROP
+    return (from_pods, (from_here, nft.jump("mark-for-masquerade")), (from_here, nft.goto(wide)), (others,))
+
+
+def _firewall_rules(network: Network, port: ServicePort) -> Rules:
+    """Who is in none of the source ranges gets no further; a host that may ask may use the balancer's address too."""
+    sources = port.sources
+    if any(address in one for address in network.node_addresses for one in sources):
+        sources += tuple(map(IPv4Network, port.balancer_addresses))
+    known = {"set": [nft.prefix(one) for one in collapse_addresses(sources)]}
+    return ((nft.match(nft.payload("ip", "saddr"), known, "!="), nft.DROP),)
 
 
 def _endpoint_rules(port: ServicePort, endpoint: Endpoint, network: Network) -> Rules:
@@ -325,7 +377,7 @@ def leads_astray(flow: Flow, ports: Iterable[ServicePort], network: Network) -> 
     Source: Kubernetes' pkg/proxy/conntrack/cleanup.go.
     """
     return flow.protocol == IPPROTO_UDP and any(
-        flow.answers not in {endpoint.address for endpoint in port.endpoints}
+        flow.answers not in {endpoint.address for endpoint in (*port.endpoints, *port.ending_here)}
         for port in ports
         if (flow.port == port.port and flow.to in (port.address, *port.external_addresses))
         or (flow.port == port.node_port and flow.to in network.node_addresses)
@@ -343,11 +395,13 @@ _MARK = {"|": [nft.meta("mark"), MASQUERADE_MARK]}
 _SETS: Final[Mapping[str, tuple[str, ...]]] = {"cluster-ips": ("ipv4_addr",), "nodeport-ips": ("ipv4_addr",)}
 _MAPS: Final[Mapping[str, tuple[str, ...]]] = {
     "service-ips": ("ipv4_addr", "inet_proto", "inet_service"),
+    "firewall-ips": ("ipv4_addr", "inet_proto", "inet_service"),
     "service-nodeports": ("inet_proto", "inet_service"),
     "no-endpoint-services": ("ipv4_addr", "inet_proto", "inet_service"),
     "no-endpoint-nodeports": ("inet_proto", "inet_service"),
 }
 _HOOKS: Final[Mapping[str, tuple[str, str, int]]] = {
+    "filter-prerouting": ("filter", "prerouting", _PRIORITY_FILTER_BEFORE_NAT),
     "filter-input": ("filter", "input", _PRIORITY_FILTER_BEFORE_NAT),
     "filter-forward": ("filter", "forward", _PRIORITY_FILTER_BEFORE_NAT),
     "filter-output": ("filter", "output", _PRIORITY_FILTER_BEFORE_NAT),
@@ -361,21 +415,24 @@ _HOOKS: Final[Mapping[str, tuple[str, str, int]]] = {
 def _standing_rules(network: Network) -> Iterator[tuple[str, tuple[Statement, ...]]]:
     """The rules that are the same whatever services there are."""
     destination = nft.payload("ip", "daddr")
+    yield "filter-prerouting", (_NEW, nft.jump("firewall-check"))
     yield "filter-input", (_NEW, nft.jump("nodeport-endpoints-check"))
     yield "filter-input", (_NEW, nft.jump("service-endpoints-check"))
     yield "filter-forward", (_NEW, nft.jump("service-endpoints-check"))
     yield "filter-forward", (_NEW, nft.jump("cluster-ips-check"))
     yield "filter-output", (_NEW, nft.jump("service-endpoints-check"))
+    yield "filter-output", (_NEW, nft.jump("firewall-check"))
     yield "filter-output-post-dnat", (_NEW, nft.jump("cluster-ips-check"))
     yield "nat-prerouting", (nft.jump("services"),)
     yield "nat-output", (nft.jump("services"),)
     yield "nat-postrouting", (nft.jump("masquerading"),)
     yield "services", (nft.verdicts(_TO_SERVICE, "@service-ips"),)
     yield "services", (_TO_NODE, nft.verdicts(_TO_PORT, "@service-nodeports"))
+    yield "firewall-check", (nft.verdicts(_TO_SERVICE, "@firewall-ips"),)
     yield "service-endpoints-check", (nft.verdicts(_TO_SERVICE, "@no-endpoint-services"),)
     yield "nodeport-endpoints-check", (_TO_NODE, nft.verdicts(_TO_PORT, "@no-endpoint-nodeports"))
     yield "cluster-ips-check", (nft.match(destination, "@cluster-ips"), nft.REJECT)
-    yield "cluster-ips-check", (nft.match(destination, nft.prefix(network.services)), {"drop": None})
+    yield "cluster-ips-check", (nft.match(destination, nft.prefix(network.services)), nft.DROP)
     yield "mark-for-masquerade", ({"mangle": {"key": nft.meta("mark"), "value": _MARK}},)
     marked = nft.match({"&": [nft.meta("mark"), MASQUERADE_MARK]}, 0)
     yield "masquerading", (marked, nft.RETURN)
@@ -383,6 +440,7 @@ def _standing_rules(network: Network) -> Iterator[tuple[str, tuple[Statement, ..
     yield "masquerading", ({"mangle": {"key": nft.meta("mark"), "value": unmark}},)
     yield "masquerading", ({"masquerade": {"flags": "fully-random"}},)
     yield "reject-chain", (nft.REJECT,)
+    yield "drop-chain", (nft.DROP,)
 
 
 def replacement(wanted: Ruleset) -> list[Command]:

@@ -13,6 +13,18 @@ _SENTENCES: Final = {
         "nobody serves it; a packet is refused at once (ICMP port unreachable)",
         "nadie lo atiende; un paquete se rechaza en el acto (ICMP puerto inalcanzable)",
     ),
+    "inside_local": (
+        "only endpoints of this host serve whoever asks from it",
+        "solo atienden destinos de este host a quien pregunta desde él",
+    ),
+    "inside_nobody": (
+        "this host has no endpoint, and a packet is dropped",
+        "este host no tiene destino, y un paquete se descarta",
+    ),
+    "sources": (
+        "at {addresses} only who comes from {sources} gets through; others are dropped",
+        "por {addresses} solo pasa quien viene de {sources}; lo demás se descarta",
+    ),
     "one": ("every connection goes to {endpoint}", "toda conexión va a {endpoint}"),
     "many": (
         "a new connection goes to one of {count} by chance, each as likely: {endpoints}",
@@ -62,18 +74,24 @@ def _port_words(network: Network, port: ServicePort, language: str) -> list[str]
     if not port.endpoints:
         return [_say("refused", language)]
     lines = [_say("affinity", language, seconds=port.affinity_s)] if port.affinity_s else []
-    if len(port.endpoints) == 1:
-        lines.append(_say("one", language, endpoint=_endpoints(port.endpoints)))
-    else:
-        lines.append(_say("many", language, count=len(port.endpoints), endpoints=_endpoints(port.endpoints)))
+    endpoints = port.local_endpoints if port.inside_local_only else port.endpoints
+    if port.inside_local_only:
+        lines.append(_say("inside_local" if endpoints else "inside_nobody", language))
+    if len(endpoints) == 1:
+        lines.append(_say("one", language, endpoint=_endpoints(endpoints)))
+    elif endpoints:
+        lines.append(_say("many", language, count=len(endpoints), endpoints=_endpoints(endpoints)))
     lines.append(_say("translated", language))
     lines.append(_say("outside", language, pods=network.pods))
     lines.append(_say("hairpin", language))
     if port.node_port:
         addresses = ", ".join(str(address) for address in network.node_addresses)
-        local = _endpoints([one for one in port.endpoints if one.local]) or _say("nobody", language)
+        local = _endpoints(port.local_endpoints) or _say("nobody", language)
         key = "node_port_local" if port.local_only else "node_port"
         lines.append(_say(key, language, port=port.node_port, addresses=addresses, endpoints=local))
+    if port.sources:
+        addresses = ", ".join(map(str, port.balancer_addresses))
+        lines.append(_say("sources", language, addresses=addresses, sources=", ".join(map(str, port.sources))))
     return lines
 
 

@@ -283,7 +283,7 @@ class Asked:
 
     async def _below(self, verb: str) -> Answer:
         match self.target.below:
-            case "status" | "finalize" as subresource:
+            case "status" | "finalize" | "ephemeralcontainers" as subresource:
                 if verb == "get":
                     return await self._get()
                 return await (self._put(subresource) if verb == "update" else self._patch(subresource))

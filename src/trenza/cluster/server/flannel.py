@@ -60,7 +60,7 @@ async def answered(store: Store, request: Request) -> Response:
         case (("PUT" | "DELETE"), _) if path.startswith(f"{SUBNETS}/") and "/" not in _subnet(path):
             if request.method == "PUT":
                 return await _put(store, path, request)
-            with contextlib.suppress(Conflict):
+            with contextlib.suppress(Conflict):  # it is gone already
                 await store.delete(path, expected=None)
             return json_response({})
         case _, ("/coreos.com/network/config" | "/coreos.com/network/subnets"):

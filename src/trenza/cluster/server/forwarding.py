@@ -97,7 +97,7 @@ class Forwarding:
             while not inbox.empty():  # what still waited, or waits for room, is for nobody
                 inbox.get_nowait()
         self._given_up.discard(stream)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the client has gone
             await self._peer.write(spdy.data(error, problem, fin=True) + spdy.data(stream, b"", fin=True))
 
     async def _connected(self, stream: int, port: int) -> bytes:

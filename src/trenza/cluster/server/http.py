@@ -305,7 +305,7 @@ class _Connection:
             return
         body = why.encode()
         headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), ("Connection", "close")]
-        with contextlib.suppress(h11.LocalProtocolError):
+        with contextlib.suppress(h11.LocalProtocolError):  # an answer had begun: there is no place for another
             content = self._http.send(h11.Response(status_code=status, headers=headers)) or b""
             content += self._http.send(h11.Data(data=body)) or b""
             await self._send(content + (self._http.send(h11.EndOfMessage()) or b""))

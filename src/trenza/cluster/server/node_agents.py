@@ -183,7 +183,7 @@ class _Forward(_Stream):
         return b""
 
     async def close_writing(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the pod's side has ended: nobody waits for this end
             await self.send(STDIN, b"")
 
 

@@ -66,7 +66,7 @@ class PortChannels:
                 await joined.close()
         except (OSError, ApiError) as problem:
             words = f"an error occurred forwarding {port}: {problem}"
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # the client has gone
                 await self._socket.send(bytes([channel + 1]) + words.encode())
         self._inboxes.pop(channel)
 

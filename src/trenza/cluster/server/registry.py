@@ -35,8 +35,16 @@ from trenza.cluster.kinds.status import (
     uid_mismatch,
     version_too_large,
 )
-from trenza.cluster.kinds.strategies import bound, finalized, for_creation, for_status_update, for_update, named
-from trenza.cluster.kinds.validation.objects import validate_new, validate_update
+from trenza.cluster.kinds.strategies import (
+    bound,
+    finalized,
+    for_creation,
+    for_status_update,
+    for_update,
+    named,
+    with_ephemeral,
+)
+from trenza.cluster.kinds.validation.objects import validate_ephemeral, validate_new, validate_update
 from trenza.cluster.kinds.validation.services import Ranges
 from trenza.cluster.server.allocator import Allocator
 from trenza.cluster.server.deletion import DeleteOptions, Gone, delete_options, deleted, may_go
@@ -263,7 +271,8 @@ class Registry:
     ) -> Outcome:
         """The object as `change` wants it, which is asked again whenever somebody else was faster.
 
-        `subresource` "" is everything but the status, `status` the status alone, `finalize` a namespace's finalizers.
+        `subresource` "" is everything but the status, `status` the status alone, `finalize` a namespace's finalizers,
+        `ephemeralcontainers` a pod's.
         Raises 404, 409, 422 and what `change` raises.
         """
 
@@ -294,6 +303,9 @@ class Registry:
                 new = for_status_update(live, wanted)
             case "finalize":
                 new = finalized(live, wanted)
+            case "ephemeralcontainers":
+                new = with_defaults(with_ephemeral(live, wanted))
+                validate_ephemeral(resource, live, new)
             case _:
                 new = for_update(resource, live, with_defaults(wanted))
                 if resource.group_plural == "/services":

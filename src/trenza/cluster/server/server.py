@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import socket
 import ssl
@@ -37,6 +38,8 @@ from trenza.cluster.store.embedded import EmbeddedStore
 from trenza.cluster.store.errors import StoreError
 from trenza.cluster.store.etcd import EtcdStore
 from trenza.cluster.store.protocol import Store
+
+_LOG = logging.getLogger(__name__)
 
 ADMIN = "kubernetes-admin"
 COMPACT_EVERY_S = 300.0
@@ -124,7 +127,10 @@ async def running(
         url = f"https://{f'[{address}]' if ':' in address else address}:{port}"
         tls.write_private(settings.directory / "admin.kubeconfig", server.kubeconfig(url).encode())
         control = replace(settings.control, root_certificate=authority.pem.decode())
-        for work in (ControlLoop(registry, control_plane(control)).run(), _compact(store, settings.compact_every_s)):
+        for work in (
+            ControlLoop(registry, control_plane(control)).run(),
+            keep_compact(store, settings.compact_every_s),
+        ):
             task = asyncio.create_task(work)
             undo.push_async_callback(_ended, task)
         yield server
@@ -136,15 +142,18 @@ async def _ended(task: asyncio.Task[None]) -> None:
         await task
 
 
-async def _compact(store: Store, every_s: float) -> None:
+async def keep_compact(store: Store, every_s: float) -> None:
     """Forget, time and again, what was replaced before the last time: watchers have that long to come back."""
     before: int | None = None
     while True:
-        with contextlib.suppress(StoreError):
-            newest = await store.revision()
-            if before is not None:
-                await store.compact(before)
-            before = newest
+        try:
+            forgotten, before = before, await store.revision()
+            if forgotten is not None:
+                await store.compact(forgotten)
+        except StoreError as error:
+            _LOG.warning("nothing was forgotten this time: %s", error.message)
+        except Exception:  # the root of a task: it reports, and tries again
+            _LOG.exception("nothing was forgotten this time")
         await asyncio.sleep(every_s)
 
 

@@ -73,7 +73,7 @@ def forwarding(nodes: NodeStreams, pod: Object, request: Request) -> Upgrade:
             ports = _ports(request)
 
             async def channelled(raw: Raw) -> None:
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError):  # the client has gone
                     await PortChannels(websockets.WebSocket(raw), ports, connect).serve()
 
             return Upgrade(websockets.upgrade_headers(request, protocol), channelled)
@@ -81,7 +81,7 @@ def forwarding(nodes: NodeStreams, pod: Object, request: Request) -> Upgrade:
         async def tunnelled(raw: Raw) -> None:
             socket = websockets.WebSocket(raw)
             await Forwarding(websockets.Tunnel(socket), connect).serve()
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # the client has gone
                 await socket.close()
 
         return Upgrade(websockets.upgrade_headers(request, protocol), tunnelled)
@@ -127,7 +127,7 @@ async def _relay(nodes: NodeStreams, pod: Object, options: CommandOptions, chann
     try:
         running = await nodes.run(pod, options)
     except (ApiError, OSError) as error:
-        with contextlib.suppress(OSError, TimeoutError):
+        with contextlib.suppress(OSError, TimeoutError):  # the client has gone, or takes nothing any more
             await channels.finish(Exited(1, str(error)))
         return
     upward = asyncio.create_task(_upward(channels, running))
@@ -143,7 +143,7 @@ async def _relay(nodes: NodeStreams, pod: Object, options: CommandOptions, chann
         await asyncio.gather(upward, downward, return_exceptions=True)
         await running.close()
     if exited is not None:
-        with contextlib.suppress(OSError, TimeoutError):
+        with contextlib.suppress(OSError, TimeoutError):  # the client has gone, or takes nothing any more
             await channels.finish(exited)
 
 
@@ -185,9 +185,9 @@ def _ports(request: Request) -> tuple[int, ...]:
 def _container(pod: Object, asked: str) -> str:
     """The container that is meant. Raises a 400 if that is not clear."""
     name = pod["metadata"]["name"]
-    spec = pod["spec"]
-    every = [*spec.get("containers", ()), *spec.get("initContainers", ()), *spec.get("ephemeralContainers", ())]
-    names = [one["name"] for one in every]
+    kinds = ("containers", "initContainers", "ephemeralContainers")
+    own, inits, others = ([one["name"] for one in pod["spec"].get(kind) or ()] for kind in kinds)
+    names = [*own, *inits, *others]
     if asked:
         if asked not in names:
             raise bad_request(f"container {asked} is not valid for pod {name}")
@@ -195,10 +195,14 @@ def _container(pod: Object, asked: str) -> str:
     default = (pod["metadata"].get("annotations") or {}).get(_DEFAULT_CONTAINER)
     if default in names:
         return str(default)
-    if len(names) != 1:
-        listed = " ".join(one["name"] for one in spec.get("containers", ()))
-        raise bad_request(f"a container name must be specified for pod {name}, choose one of: [{listed}]")
-    return str(names[0])
+    if len(own) != 1:
+        more = "".join(
+            f" or one of the {kind} containers: [{' '.join(listed)}]"
+            for kind, listed in (("init", inits), ("ephemeral", others))
+            if listed
+        )
+        raise bad_request(f"a container name must be specified for pod {name}, choose one of: [{' '.join(own)}]{more}")
+    return str(own[0])
 
 
 def _spdy_protocol(request: Request, wanted: str) -> str:

@@ -163,7 +163,7 @@ class EtcdStore:
         newest = await self.revision()
         if revision > newest:
             raise FutureRevision(newest)
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError):  # its watchers are told to list again then
             async with asyncio.timeout(READ_S):
                 while self._watchers.revision < revision:
                     self._published.clear()
@@ -287,7 +287,7 @@ class EtcdStore:
         revision = {"revision": str(self._highest)}
         hashes: dict[str, object] = {}
         for member in members:
-            with contextlib.suppress(Refused, Unavailable):
+            with contextlib.suppress(Refused, Unavailable):  # it has its problem already, and no say in this
                 answer = await self._gateway.ask_member(member.endpoint, "/v3/maintenance/hash", revision)
                 hashes[member.endpoint] = answer.get("hash")
         common, votes = next(iter(Counter(hashes.values()).most_common(1)), (None, 0))

@@ -190,7 +190,7 @@ class _Window:
         )
         self._socket.setsockopt(level, option, 1)
         try:
-            with suppress(OSError):
+            with suppress(OSError):  # too large for the way, say: why is in the error queue
                 self._socket.sendto(packet, self._address)
             with suppress(OSError):
                 _, ancillary, _, _ = self._socket.recvmsg(1, _ANCILLARY_BYTES, socket.MSG_ERRQUEUE)

@@ -94,6 +94,52 @@ def test_a_failed_daemon_is_replaced() -> None:
     assert ("daemonset-controller", "FailedDaemonPod", message) in run.events()
 
 
+def test_daemons_that_fail_again_and_again_are_replaced_later_and_later() -> None:
+    run = cluster("n1", "n2", chaos=False)
+    failing, deleted_s, there = {"n1"}, dict[str, list[float]](), dict[str, str]()
+    report = run.report
+
+    def fails(pod: Object, *, phase: str = "Running", ready: bool = True) -> None:
+        report(pod, phase="Failed" if node_of(pod) in failing else phase, ready=ready)
+
+    def look(registry: Any) -> None:
+        now = {name_of(pod): node_of(pod) for pod in registry.all(PODS)}
+        for name in there.keys() - now.keys():
+            deleted_s.setdefault(there[name], []).append(registry.now_s - began_s)
+        there.clear()
+        there.update(now)
+
+    run.report = fails  # type: ignore[method-assign]  # its kubelets have no other way to fail
+    run.registry.after_write = look
+    began_s = run.registry.now_s
+    run.registry.create(DAEMON_SETS, workload("DaemonSet", "logger", None))
+    run.pass_time(3000.0, beat_s=4.0)
+    assert [round(at) for at in deleted_s["n1"]] == [*(2**n - 1 for n in range(11)), 1023 + 900, 1023 + 1800]
+    assert "n2" not in deleted_s
+    failing.add("n2")  # which waits for itself only
+    (other,) = [pod for pod in run.registry.all(PODS) if node_of(pod) == "n2"]
+    report(other, phase="Failed")
+    run.run()
+    assert [round(at) for at in deleted_s["n2"]] == [3000]
+    # an update begins anew
+    thing = run.registry.get(DAEMON_SETS, "default", "logger")
+    run.registry.update(DAEMON_SETS, with_spec(thing, template=template("web:2")))
+    run.run()
+    assert [round(at) for at in deleted_s["n1"][13:]] == [3000]
+
+
+def test_a_daemon_that_ends_is_replaced() -> None:
+    run = cluster("n1", chaos=False)
+    run.registry.create(DAEMON_SETS, workload("DaemonSet", "logger", None))
+    run.run()
+    (first,) = run.registry.all(PODS)
+    run.report(first, phase="Succeeded")
+    run.run()
+    assert daemons(run) == ["n1"] and len(run.registry.all(PODS)) == 1
+    message = f"Found succeeded daemon pod default/{name_of(first)} on node n1, will try to delete it"
+    assert ("daemonset-controller", "SucceededDaemonPod", message) in run.events()
+
+
 def job(**spec: Any) -> Object:
     shape = template()
     shape["spec"]["restartPolicy"] = "Never"

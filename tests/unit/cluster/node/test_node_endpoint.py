@@ -12,10 +12,12 @@ import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import h11
 import pytest
 
 from trenza.cluster.api import ApiError
@@ -25,6 +27,7 @@ from trenza.cluster.node.containers import Running
 from trenza.cluster.node.endpoint import Endpoint, server_context
 from trenza.cluster.node.environment import Command
 from trenza.cluster.node.frames import Frame, FrameReader
+from trenza.cluster.node.log_ends import PART_BYTES, PARTS, begin_of, shorten
 from trenza.cluster.node.pods import Run, Seen
 from trenza.cluster.node.probes import probe
 from trenza.cluster.node.terminals import Terminal
@@ -211,6 +214,73 @@ async def test_a_log_with_times_is_read_once_however_long_its_lines_are(connect:
     assert said.count(b"x") >= 8 << 20
     assert said.count(_SHOWN + b"x") == 1 and said.count(_SHOWN + b"last\n") == 1
     assert containers.growth_reads == 1
+
+
+def shortened(log: int) -> int:
+    """Have a log lose its beginning, as the agent does; where it begins then."""
+    return shorten(log, begin_of(log), os.fstat(log).st_size)
+
+
+LINE = b"%01023d"
+SIZE = 1024
+MANY = b"".join(LINE % number + b"\n" for number in range(PARTS * PART_BYTES // SIZE + 1))
+
+
+@contextlib.asynccontextmanager
+async def log_lines(connect: Asked, query: str) -> AsyncIterator[AsyncIterator[bytes]]:
+    """The lines of the log, whole, as they come."""
+    sock, _ = await connect(f"GET /containerLogs/n/p/c?{query} HTTP/1.1\r\nHost: x\r\n\r\n")
+    reader, writer = await asyncio.open_connection(sock=sock)
+
+    async def lines() -> AsyncIterator[bytes]:
+        http, rest = h11.Connection(h11.CLIENT), b""
+        http.send(h11.Request(method="GET", target="/", headers=[("Host", "x")]))
+        http.send(h11.EndOfMessage())
+        while not isinstance(event := http.next_event(), h11.EndOfMessage):
+            if event is h11.NEED_DATA:
+                http.receive_data(await reader.read(1 << 16))
+            elif isinstance(event, h11.Data):
+                *whole, rest = (rest + event.data).split(b"\n")
+                for line in whole:
+                    yield line
+
+    try:
+        async with asyncio.timeout(WAIT_S):
+            yield lines()
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("asked", ["", "&tailLines=10000000", "&timestamps=true", "&follow=true"])
+async def test_a_log_that_lost_its_beginning_begins_at_a_line(
+    connect: Asked, containers: Containers, asked: str
+) -> None:
+    containers.log.write_bytes(MANY)
+    with open(containers.log, "r+b") as log:
+        begin = shortened(log.fileno())
+    assert begin > PART_BYTES
+    async with log_lines(connect, f"limitBytes=2000{asked}") as lines:
+        assert (await anext(lines)).removeprefix(_SHOWN) == LINE % (begin // SIZE)
+
+
+@pytest.mark.parametrize("stamped", ["", "&timestamps=true"])
+async def test_who_follows_a_log_that_is_shortened_misses_only_what_has_gone(
+    connect: Asked, containers: Containers, stamped: str
+) -> None:
+    containers.log.write_bytes(MANY[:-SIZE])
+    async with log_lines(connect, f"follow=true{stamped}") as lines:
+        assert (await anext(lines)).removeprefix(_SHOWN) == LINE % 0
+        with open(containers.log, "ab+") as log:  # while its reader is far behind
+            log.write(MANY[-SIZE:] + b"last\n")
+            log.flush()
+            begin = shortened(log.fileno())
+        seen = []
+        while (line := (await anext(lines)).removeprefix(_SHOWN)) != b"last":
+            seen.append(line)
+    numbers = [int(line) for line in seen if len(line) == SIZE - 1]
+    gaps = [after for before, after in pairwise(numbers) if after != before + 1]
+    assert gaps == [begin // SIZE] and numbers[-1] == len(MANY) // SIZE - 1
+    assert sum(len(line) != SIZE - 1 for line in seen) <= 1  # where it was torn
 
 
 async def test_an_attached_client_that_does_not_read_costs_no_more_than_a_megabyte(

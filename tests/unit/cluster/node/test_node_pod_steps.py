@@ -191,6 +191,30 @@ def test_a_sidecar_goes_on_and_ends_with_the_others() -> None:
     assert Terminate("side") in play.done and play.status["phase"] == "Succeeded"
 
 
+def test_a_container_that_is_added_runs_once_beside_the_others() -> None:
+    play = Play(pod({}, initContainers=[{"name": "init", "image": "host"}]), {"look": [(3.0, 1)], "init": [(9.0, 0)]})
+    play.settle()
+    added = [{"name": "look", "image": "host"}]
+    play.pod = {**play.pod, "spec": {**play.pod["spec"], "ephemeralContainers": added}}
+    play.go(100.0)
+    # it does not wait for init containers, and is not run again whatever the policy
+    assert [(at, name) for at, name, _ in play.started] == [(1000.0, "init"), (1000.0, "look"), (1009.0, "c0")]
+    assert play.status["phase"] == "Running" and play.status["containerStatuses"][0]["ready"]
+    (status,) = play.status["ephemeralContainerStatuses"]
+    assert status["state"]["terminated"]["exitCode"] == 1 and not status["ready"] and status["lastState"] == {}
+    assert [one["status"] for one in play.status["conditions"] if one["type"] == "Ready"] == ["True"]
+
+
+def test_a_container_that_was_added_ends_with_its_pod() -> None:
+    play = Play(pod({}, restartPolicy="Never"), {"c0": [(5.0, 0)]})
+    play.settle()
+    added = [{"name": "look", "image": "host"}]
+    play.pod = {**play.pod, "spec": {**play.pod["spec"], "ephemeralContainers": added}}
+    play.go(10.0)
+    assert play.status["phase"] == "Succeeded"
+    assert not play.seen.runs["look"].is_running and play.seen.sandbox_s is None
+
+
 def test_an_image_that_is_not_there_is_tried_again_and_again() -> None:
     play = Play(pod({"image": "nginx"}))
     play.go(1)

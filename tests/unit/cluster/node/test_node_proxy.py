@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
+from socket import IPPROTO_UDP
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trenza.cluster.node.batches import batches
 from trenza.cluster.node.dns import zone
 from trenza.cluster.node.proxy import (
     Endpoint,
     Network,
     Ruleset,
     ServicePort,
+    leads_astray,
     owner_of,
     replacement,
     ruleset,
@@ -23,6 +27,7 @@ from trenza.cluster.node.proxy import (
     update,
 )
 from trenza.cluster.node.words import service_words
+from trenza.linux.conntrack import Flow
 
 NETWORK = Network(
     "larrain", IPv4Network("172.16.0.0/16"), IPv4Network("10.254.0.0/16"), IPv4Network("172.16.27.0/24"),
@@ -47,6 +52,10 @@ PORTS = st.builds(
     st.sampled_from([0, 100, 200]),
     st.booleans(),
     st.lists(st.integers(0, 4), unique=True, max_size=4).map(lambda numbers: tuple(map(backend, sorted(numbers)))),
+    st.booleans(),
+    st.just(()),
+    st.just((IPv4Address("10.9.0.200"),)),
+    st.sampled_from([(), (IPv4Network("10.0.0.0/8"),)]),
 )
 SETS = st.lists(PORTS, max_size=4, unique_by=lambda port: (port.service, port.port_name, port.protocol))
 
@@ -86,7 +95,7 @@ class Table:
     def add_rule(self, value: dict[str, Any]) -> None:
         rule = json.dumps(value["expr"])
         for word in rule.split('"'):
-            if word.startswith(("endpoint-", "service-", "external-")):
+            if word.startswith(("endpoint-", "service-", "external-", "local-", "firewall-")):
                 assert word in self.chains or word in self.sets, word
             if word.startswith("@affinity-"):
                 assert word[1:] in self.sets, word
@@ -145,6 +154,55 @@ def test_a_change_in_a_thousand_services_is_a_few_commands() -> None:
     wanted = ruleset(NETWORK, [*ports[:500], port(500, 4), *ports[501:]], held)
     assert len(update(held, wanted)) <= 8
     assert len(update(held, ruleset(NETWORK, ports[1:], held))) <= 14
+
+
+@given(SETS, SETS, st.sampled_from([100, 3000, 6000, 1 << 20]))
+def test_batches_end_where_one_transaction_would(
+    first: list[ServicePort], second: list[ServicePort], limit_bytes: int
+) -> None:
+    table, held, wanted = Table(), ruleset(NETWORK, first), ruleset(NETWORK, second)
+    for commands in (*batches(None, held, limit_bytes), *batches(held, wanted, limit_bytes)):
+        table.say(commands)
+    fresh = Table()
+    fresh.say(replacement(wanted))
+    assert table.value() == fresh.value()
+
+
+def test_no_batch_leaves_half_a_service_behind() -> None:
+    def service_of(table: Table, number: int) -> object:
+        mark = f"/web{number}/"
+        chains = {name: rules for name, rules in table.chains.items() if mark in name}
+        elements = {key: target for key, target in table.elements.items() if f'"10.254.1.{number}"' in key[1]}
+        return chains, elements
+
+    tables: list[Table] = []
+    held = ruleset(NETWORK, [port(number, 3) for number in range(40)])
+    # others have more endpoints, some none any more, and one's address and port are another's
+    after = [port(number, number % 5) for number in range(39)]
+    wanted = ruleset(NETWORK, [*after, replace(port(60, 2), address=IPv4Address("10.254.1.39"))])
+    for rules in (held, wanted):
+        tables.append(Table())
+        tables[-1].say(replacement(rules))
+    for one, first in ((held, tables[0]), (None, Table())):
+        now = Table()
+        now.say(replacement(held))
+        steps = list(batches(one, wanted, 10_000))
+        assert len(steps) > 3 and all(len(json.dumps(step, separators=(",", ":"))) <= 10_000 for step in steps)
+        for step in steps:
+            now.say(step)
+            for number in range(61):
+                assert service_of(now, number) in (service_of(first, number), service_of(tables[1], number)), number
+        assert now.value() == tables[1].value()
+
+
+def test_what_fits_is_one_transaction_and_a_large_service_is_cut() -> None:
+    held = ruleset(NETWORK, [port(number, 3) for number in range(40)])
+    assert len(list(batches(None, held, 1 << 20))) == 1
+    assert [*batches(None, held, 1 << 20)] == [replacement(held)]
+    assert list(batches(held, held, 1 << 20)) == []
+    large = ruleset(NETWORK, [port(0, 400)])
+    sizes = [len(json.dumps(step, separators=(",", ":"))) for step in batches(held, large, 70_000)]
+    assert len(sizes) > 1 and max(sizes) <= 70_000
 
 
 def port(number: int, endpoints: int) -> ServicePort:
@@ -215,6 +273,67 @@ def test_local_traffic_stays_and_is_dropped_where_there_is_nobody() -> None:
     rules = ruleset(NETWORK, [found])
     (entry,) = (chain for name, chain in rules.chains.items() if name.startswith("external-"))
     assert entry[-1] == ({"drop": None},)
+    assert rules.elements["service-ips", ("10.254.0.5", "tcp", 80)].startswith("service-")
+
+
+def test_a_local_policy_inside_is_of_the_services_own_address_only() -> None:
+    both = slice_of(endpoint("172.16.24.4", "concepcion", ready=True), endpoint("172.16.27.7", ready=True))
+    (found,) = service_ports(service(internalTrafficPolicy="Local"), [both], "larrain")
+    rules = ruleset(NETWORK, [found])
+    inside = rules.chains[rules.elements["service-ips", ("10.254.0.5", "tcp", 80)]]
+    assert "172.16.27.7" in str(inside[-1]) and "172.16.24.4" not in str(inside)
+    entry = rules.chains[rules.elements["service-nodeports", ("tcp", 30080)]]
+    assert "172.16.24.4" in str(rules.chains[entry[-1][0]["goto"]["target"]])
+    nobody = ruleset(NETWORK, service_ports(service(internalTrafficPolicy="Local"), [both], "playancha"))
+    assert nobody.elements["no-endpoint-services", ("10.254.0.5", "tcp", 80)] == "drop-chain"
+    assert ("service-nodeports", ("tcp", 30080)) in nobody.elements
+    # without a way in from outside nothing is kept for those elsewhere
+    closed = service(internalTrafficPolicy="Local", ports=[{"name": "http", "port": 80}])
+    assert not ruleset(NETWORK, service_ports(closed, [both], "playancha")).chains
+
+
+def test_a_local_endpoint_that_ends_serves_while_this_host_has_no_other() -> None:
+    ending = endpoint("172.16.27.7", ready=False, serving=True, terminating=True)
+    both = slice_of(endpoint("172.16.24.4", "concepcion", ready=True), ending)
+    (found,) = service_ports(service(externalTrafficPolicy="Local"), [both], "larrain")
+    assert [str(one.address) for one in found.endpoints] == ["172.16.24.4"]
+    assert [str(one.address) for one in found.local_endpoints] == ["172.16.27.7"]
+    entry = ruleset(NETWORK, [found]).elements["service-nodeports", ("tcp", 30080)]
+    chains = ruleset(NETWORK, [found]).chains
+    assert "172.16.27.7" in str(chains[chains[entry][-1][0]["goto"]["target"]])
+    own = endpoint("172.16.27.8", ready=True)
+    (found,) = service_ports(service(), [slice_of(ending, own)], "larrain")
+    assert [str(one.address) for one in found.local_endpoints] == ["172.16.27.8"]
+
+
+def test_a_flow_of_udp_stays_where_any_endpoint_still_serves_it() -> None:
+    endings = (Endpoint(IPv4Address("172.16.27.7"), 53, True),)
+    ready = (Endpoint(IPv4Address("172.16.24.4"), 53),)
+    dns = ServicePort(
+        "default", "dns", "", "udp", IPv4Address("10.254.0.5"), 53, endpoints=ready, ending_here=endings,
+        local_only=True,
+    )  # fmt: skip
+    for answers, is_astray in (("172.16.24.4", False), ("172.16.27.7", False), ("172.16.27.9", True)):
+        flow = Flow(IPPROTO_UDP, IPv4Address("10.254.0.5"), 53, IPv4Address(answers), b"")
+        assert leads_astray(flow, [dns], NETWORK) is is_astray
+
+
+def test_a_load_balancers_address_is_guarded_by_its_source_ranges() -> None:
+    def made(*ranges: str, mode: str = "VIP") -> Ruleset:
+        ingress = [{"ip": "10.9.0.200", "ipMode": mode}]
+        balanced = service(type="LoadBalancer", loadBalancerSourceRanges=list(ranges))
+        balanced["status"] = {"loadBalancer": {"ingress": ingress}}
+        return ruleset(NETWORK, service_ports(balanced, [slice_of(endpoint("172.16.27.7", ready=True))], "larrain"))
+
+    key = ("firewall-ips", ("10.9.0.200", "tcp", 80))
+    rules = made("10.8.0.0/24 ", "10.8.0.0/16", "2001:db8::/64")
+    ((source, drop),) = rules.chains[rules.elements[key]]
+    assert source["match"]["op"] == "!=" and drop == {"drop": None}
+    assert source["match"]["right"] == {"set": [{"prefix": {"addr": "10.8.0.0", "len": 16}}]}
+    assert "10.9.0.200" in str(made("10.9.0.0/30").chains)  # a host that may ask does so from there, too
+    assert key not in made().elements and key not in made("2001:db8::/64").elements
+    assert ("service-ips", key[1]) in made().elements
+    assert ("service-ips", key[1]) not in made(mode="Proxy").elements
 
 
 def test_where_bridged_packets_are_not_seen_neighbours_are_masqueraded() -> None:

@@ -10,7 +10,7 @@ from trenza.cluster.kinds.validation import configs, services, workloads
 from trenza.cluster.kinds.validation.metadata import check_metadata
 from trenza.cluster.kinds.validation.pods import check_pod_spec
 from trenza.cluster.kinds.validation.services import Ranges
-from trenza.cluster.kinds.validation.updates import check_update
+from trenza.cluster.kinds.validation.updates import check_ephemeral_update, check_update
 
 DEFAULT_RANGES = Ranges()
 
@@ -28,7 +28,15 @@ def validate_update(resource: Resource, old: Object, new: Object, ranges: Ranges
     causes = Causes()
     check_update(resource, old, new, causes)
     check_metadata(new, resource, causes)
-    _check_content(resource, new, ranges, causes)
+    _check_content(resource, new, ranges, causes, is_new=False)
+    _raise(resource, new, causes)
+
+
+def validate_ephemeral(resource: Resource, old: Object, new: Object) -> None:
+    """Raises the 422 of a pod that may not be given these ephemeral containers."""
+    causes = Causes()
+    check_ephemeral_update(old.get("spec") or {}, new.get("spec") or {}, causes)
+    _check_content(resource, new, DEFAULT_RANGES, causes, is_new=False)
     _raise(resource, new, causes)
 
 
@@ -47,10 +55,10 @@ def _raise(resource: Resource, written: Object, causes: Causes) -> None:
         raise invalid(resource.qualified_kind, (written.get("metadata") or {}).get("name", ""), causes.found)
 
 
-def _check_content(resource: Resource, written: Object, ranges: Ranges, causes: Causes) -> None:
+def _check_content(resource: Resource, written: Object, ranges: Ranges, causes: Causes, *, is_new: bool = True) -> None:
     match resource.group_plural:
         case "/pods":
-            check_pod_spec(written.get("spec") or {}, "spec", causes)
+            check_pod_spec(written.get("spec") or {}, "spec", causes, is_new=is_new)
         case "/services":
             services.check_service(written, ranges, causes)
         case named:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -33,11 +33,16 @@ _FIELD_PATHS = (
     "metadata.name metadata.namespace metadata.labels metadata.annotations metadata.uid spec.nodeName "
     "spec.serviceAccountName status.hostIP status.hostIPs status.podIP status.podIPs"
 )
+_EPHEMERAL_FIELDS = frozenset(
+    ("name", "image", "command", "args", "workingDir", "env", "envFrom", "volumeMounts", "volumeDevices",
+     "terminationMessagePath", "terminationMessagePolicy", "imagePullPolicy", "securityContext", "stdin", "stdinOnce",
+     "tty", "targetContainerName")
+)  # fmt: skip
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
-def check_pod_spec(spec: Object, path: str, causes: Causes) -> None:
-    """A pod's spec; `path` is `spec` or `spec.template.spec`."""
+def check_pod_spec(spec: Object, path: str, causes: Causes, *, is_new: bool = True) -> None:
+    """A pod's spec; `path` is `spec` or `spec.template.spec`. One that `is_new` has no ephemeral containers."""
     volumes = _check_volumes(spec.get("volumes") or (), f"{path}.volumes", causes)
     host_network = bool(spec.get("hostNetwork"))
     containers = spec.get("containers") or []
@@ -48,8 +53,11 @@ def check_pod_spec(spec: Object, path: str, causes: Causes) -> None:
     _check_containers(
         spec.get("initContainers") or [], f"{path}.initContainers", volumes, names, host_network, causes, init=True
     )
-    if spec.get("ephemeralContainers"):
+    ephemeral = spec.get("ephemeralContainers") or []
+    if ephemeral and is_new:
         causes.forbidden(f"{path}.ephemeralContainers", "cannot be set on create")
+    elif ephemeral:
+        _check_ephemeral(ephemeral, f"{path}.ephemeralContainers", volumes, names, host_network, causes)
     if spec.get("restartPolicy") not in _RESTART_POLICIES:
         _unsupported_or_required(f"{path}.restartPolicy", spec.get("restartPolicy"), _RESTART_POLICIES, causes)
     if spec.get("dnsPolicy") not in _DNS_POLICIES:
@@ -106,6 +114,36 @@ def _check_names(spec: Object, path: str, causes: Causes) -> None:
             causes.invalid(f"{path}.{key}", value, problem)
 
 
+def _check_ephemeral(
+    containers: Sequence[Object],
+    path: str,
+    volumes: Collection[str],
+    names: set[str],
+    host_network: bool,
+    causes: Causes,
+) -> None:
+    """Ephemeral containers, which are looked at when the pod has the others of these `names`."""
+    others = frozenset(names)
+    _check_containers(containers, path, volumes, names, host_network, causes)
+    for index, container in enumerate(containers):
+        for key in sorted(key for key in container if container[key] and key not in _EPHEMERAL_FIELDS):
+            causes.forbidden(f"{path}[{index}].{key}", "cannot be set for an Ephemeral Container")
+        target = container.get("targetContainerName")
+        if target and target not in others:
+            causes.not_found(f"{path}[{index}].targetContainerName", target)
+
+
+def _check_name(name: str, path: str, taken: set[str], causes: Causes) -> None:
+    """One thing of several: it has a name, which no other has (and none of `taken`)."""
+    if not name:
+        causes.required(path)
+    for problem in label_1123_problems(name) if name else ():
+        causes.invalid(path, name, problem)
+    if name and name in taken:
+        causes.duplicate(path, name)
+    taken.add(name)
+
+
 def _check_containers(
     containers: Iterable[Object],
     path: str,
@@ -118,14 +156,7 @@ def _check_containers(
 ) -> None:
     for index, container in enumerate(containers):
         place = f"{path}[{index}]"
-        name = container.get("name", "")
-        if not name:
-            causes.required(f"{place}.name")
-        for problem in label_1123_problems(name) if name else ():
-            causes.invalid(f"{place}.name", name, problem)
-        if name and name in names:
-            causes.duplicate(f"{place}.name", name)
-        names.add(name)
+        _check_name(container.get("name", ""), f"{place}.name", names, causes)
         image = container.get("image", "")
         if not image.strip():
             causes.required(f"{place}.image")
@@ -315,14 +346,7 @@ def _check_volumes(volumes: Iterable[Object], path: str, causes: Causes) -> set[
     names: set[str] = set()
     for index, volume in enumerate(volumes):
         place = f"{path}[{index}]"
-        name = volume.get("name", "")
-        if not name:
-            causes.required(f"{place}.name")
-        for problem in label_1123_problems(name) if name else ():
-            causes.invalid(f"{place}.name", name, problem)
-        if name and name in names:
-            causes.duplicate(f"{place}.name", name)
-        names.add(name)
+        _check_name(volume.get("name", ""), f"{place}.name", names, causes)
         sources = sorted(set(volume) - {"name"})
         for extra in sources[1:]:
             causes.forbidden(f"{place}.{extra}", "may not specify more than 1 volume type")

@@ -9,6 +9,7 @@ from typing import Any
 
 from trenza.cluster.kinds.resources import Object
 from trenza.cluster.kinds.rules import (
+    cidr_problems,
     ip_problems,
     label_1123_problems,
     port_name_problems,
@@ -63,6 +64,13 @@ def check_service(service: Object, ranges: Ranges, causes: Causes) -> None:
         for problem in ip_problems(address):
             causes.invalid(f"spec.externalIPs[{index}]", address, problem)
     _check_policies(spec, kind, causes)
+    ranges_path = "spec.LoadBalancerSourceRanges"  # the spelling of real servers
+    sources = spec.get("loadBalancerSourceRanges") or []
+    if sources and kind != "LoadBalancer":
+        causes.forbidden(ranges_path, "may only be used when `type` is 'LoadBalancer'")
+    for index, text in enumerate(sources):
+        for problem in cidr_problems(text.strip()):
+            causes.invalid(f"{ranges_path}[{index}]", text.strip(), problem)
 
 
 def _check_policies(spec: Object, kind: str, causes: Causes) -> None:

@@ -80,6 +80,19 @@ def _check_pod(old: Object, new: Object, causes: Causes) -> None:
         causes.forbidden("spec", "\n".join([_POD_MAY_CHANGE, *shown, ""]))
 
 
+def check_ephemeral_update(old: Object, new: Object, causes: Causes) -> None:
+    """Ephemeral containers come and stay as they are."""
+    path = "spec.ephemeralContainers"
+    wanted = {one.get("name"): one for one in new.get("ephemeralContainers") or ()}
+    for before in old.get("ephemeralContainers") or ():
+        after = wanted.get(before["name"])
+        if after is None:
+            causes.forbidden(path, f'existing ephemeral containers "{before["name"]}" may not be removed\n')
+        elif after != before:
+            shown = "\n".join(_differences(before, after, path))
+            causes.forbidden(path, f'existing ephemeral containers "{before["name"]}" may not be changed\n{shown}')
+
+
 def _comparable_pod(spec: Object) -> Object:
     """The spec without what may change."""
     kept = copy.deepcopy(

@@ -1,0 +1,88 @@
+"""A change of rules in transactions that the kernel takes from an ordinary user, with no Service half in any of them.
+
+nft asks for a larger netlink buffer as only the machine's root may have it (SO_SNDBUFFORCE), so that a transaction is
+refused (EMSGSIZE) beyond what sockets have from the start, net.core.wmem_default: 212,992 bytes unless somebody changed
+it. Commands in netlink are 0.8 to 1.12 times as long as in JSON (measured with nft 1.0.6).
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+
+from trenza.cluster.node.nft import Command
+from trenza.cluster.node.proxy import MapKey, Part, Ruleset, replacement, ruleset, update
+
+_SHARE = 0.8
+_NETLINK_NETFILTER = 12
+
+
+def most_bytes() -> int:
+    """How long the commands of one transaction may be in JSON."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as sock:
+        return int(_SHARE * sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF))
+
+
+def batches(held: Ruleset | None, wanted: Ruleset, limit_bytes: int) -> Iterator[list[Command]]:
+    """The commands that make the table of `held` (None: whatever is there) that of `wanted`, in transactions.
+
+    One if that is not too long; else in each of them Services are whole: who sends to one meets the old rules or the
+    new. Only what is too long by itself is cut, a Service of which hundreds of endpoints change.
+    """
+    if held is not None and held.network == wanted.network:
+        whole, pieces = update(held, wanted), _by_service(held, wanted)
+    else:
+        bare = ruleset(wanted.network, ())
+        whole, pieces = replacement(wanted), [replacement(bare), *_by_service(bare, wanted)]
+    return _packed([whole] if _size_bytes(whole) <= limit_bytes else pieces, limit_bytes)
+
+
+def _packed(pieces: Iterable[list[Command]], limit_bytes: int) -> Iterator[list[Command]]:
+    batch: list[Command] = []
+    left_bytes = limit_bytes
+    for piece in pieces:
+        fits = _size_bytes(piece) <= limit_bytes
+        for part in [piece] if fits else [[command] for command in piece]:
+            size_bytes = _size_bytes(part)
+            if size_bytes > left_bytes and batch:
+                yield batch
+                batch, left_bytes = [], limit_bytes
+            batch += part
+            left_bytes -= size_bytes
+    if batch:
+        yield batch
+
+
+def _by_service(held: Ruleset, wanted: Ruleset) -> list[list[Command]]:
+    """What `update` says, of each Service by itself; of those together that give elements to each other."""
+    services: dict[tuple[str, str], list[Part]] = {}
+    for one, other in ((held, wanted), (wanted, held)):
+        for port, part in one.parts.items():
+            if port not in other.parts:
+                services.setdefault((port.namespace, port.service), []).append(part)
+    groups: dict[int, list[Part]] = {}
+    group_of: dict[MapKey, list[Part]] = {}
+    for parts in services.values():
+        keys = [key for part in parts for key in part.elements]
+        met = {id(group): group for key in keys if (group := group_of.get(key)) is not None}
+        joined = [*parts, *(part for group in met.values() for part in group)]
+        for known in met:
+            del groups[known]
+        groups[id(joined)] = joined
+        group_of.update((key, joined) for part in joined for key in part.elements)
+    return [update(_of(held, group), _of(wanted, group)) for group in groups.values()]
+
+
+def _of(rules: Ruleset, parts: Sequence[Part]) -> Ruleset:
+    """Of a ruleset what these parts name, as all of its parts together have it."""
+    return Ruleset(
+        rules.network,
+        chains={name: rules.chains[name] for part in parts for name in part.chains if name in rules.chains},
+        elements={key: rules.elements[key] for part in parts for key in part.elements if key in rules.elements},
+        affinities={one: rules.affinities[one] for part in parts for one in part.affinities if one in rules.affinities},
+    )
+
+
+def _size_bytes(commands: Sequence[Command]) -> int:
+    return len(json.dumps(commands, separators=(",", ":")))
