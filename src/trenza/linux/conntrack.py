@@ -14,7 +14,6 @@ from typing import Final
 
 from trenza.linux.netlink import DUMP, attribute, attributes, message, split_messages
 
-NETLINK_NETFILTER: Final = 12
 _GET, _DELETE = 0x101, 0x102
 """IPCTNL_MSG_CT_GET and _DELETE of the subsystem NFNL_SUBSYS_CTNETLINK."""
 

@@ -17,6 +17,7 @@ from trenza.errors import KernelError
 from trenza.linux.netns import Home
 
 NETLINK_ROUTE: Final = 0
+NETLINK_NETFILTER: Final = 12
 HEADER: Final = struct.Struct("=IHHII")
 ATTRIBUTE: Final = struct.Struct("=HH")
 _ERROR: Final = struct.Struct("=i")

@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from trenza.cluster.node.nft import Command
 from trenza.cluster.node.proxy import MapKey, Part, Ruleset, replacement, ruleset, update
+from trenza.linux.netlink import NETLINK_NETFILTER
 
 _SHARE = 0.8
-_NETLINK_NETFILTER = 12
 
 
 def most_bytes() -> int:
     """How long the commands of one transaction may be in JSON."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as sock:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as sock:
         return int(_SHARE * sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF))
 
 

@@ -21,7 +21,7 @@ from trenza.errors import KernelError
 from trenza.linux import conntrack, netns, rtnetlink, rtnetlink_dump
 from trenza.linux.conntrack import Flow
 from trenza.linux.kernel import LinuxKernel
-from trenza.linux.netlink import NetlinkSocket, Refusal
+from trenza.linux.netlink import NETLINK_NETFILTER, NetlinkSocket, Refusal
 from trenza.linux.netns import Home
 from trenza.linux.nodes import NodeHandle
 from trenza.model.cluster import BRIDGE
@@ -187,7 +187,7 @@ class HostNetwork:
 
     def forget(self, unwanted: Callable[[Flow], bool]) -> None:
         """Have the kernel forget flows that it tracks, so that their next packets are asked of the rules."""
-        sock = NetlinkSocket(self._home, self._netns, protocol=conntrack.NETLINK_NETFILTER)
+        sock = NetlinkSocket(self._home, self._netns, protocol=NETLINK_NETFILTER)
         try:
             for flow in conntrack.flows(sock.dump(conntrack.DUMP_FLOWS)):
                 if unwanted(flow):
