@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from trenza.cli.arguments import add_format, add_lab, add_node, complete_nodes
+from trenza.cli.arguments import add_format, add_lab, add_place, complete_nodes
 from trenza.cli.breaking import faults_table
 from trenza.cli.speech import language, note, printable, put, put_json, put_line, table, tr
 from trenza.cli.streaming import stream
@@ -254,7 +254,9 @@ def _say_kinds(lab: str, request: Data) -> None:
 
 # ---------------------------------------------------------------- capture
 def configure_capture(parser: argparse.ArgumentParser) -> None:
-    add_node(parser, "where", nargs="+", help="NODE (all its interfaces) or NODE.NIC; several go into one file")
+    add_place(
+        parser, "where", nargs="+", help="NODE (all its interfaces), NODE.NIC or pod/NAME; several go into one file"
+    )
     add_lab(parser)
     parser.add_argument("-w", "--write", metavar="FILE", help="pcapng to a file, or to stdout with -")
     parser.add_argument("-e", "--filter", default="", metavar="EXPR", help="a pcap filter: 'arp or icmp'")
@@ -276,6 +278,7 @@ def run_capture(arguments: argparse.Namespace) -> int:
     request = {
         "verb": "capture",
         "where": arguments.where,
+        "language": language(),
         "summary": arguments.write is None,
         "filter": arguments.filter,
         "count": arguments.count,

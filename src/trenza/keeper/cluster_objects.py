@@ -109,11 +109,13 @@ class ClusterObjects:
 
     async def pods(self) -> Pods:
         """The pods and services of now; close them. Raises like `list`."""
+        from trenza.cluster.node.containers import pause_node
+
         pods, services, slices = await asyncio.gather(*map(self.list, ("pods", "services", "endpointslices")))
         namespaces: dict[str, int] = {}
         for member in self._clustering.required().nodes:
             names = {
-                f"{member.node}/pod.{one['metadata']['uid']}": one["metadata"]["uid"]
+                pause_node(member.node, one["metadata"]["uid"]): one["metadata"]["uid"]
                 for one in pods
                 if one["spec"].get("nodeName") == member.node
             }

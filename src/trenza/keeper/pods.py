@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -38,16 +38,38 @@ class Pods:
         for descriptor in self._namespaces.values():
             os.close(descriptor)
 
+    def names(self) -> list[str]:
+        """How each of the pods is named: `pod/NAME`, `pod/NAMESPACE/NAME`."""
+        return sorted(map(_name_of, self._pods))
+
     # ------------------------------------------------------------------ all raise Absent
     def handle(self, meant: Pod) -> NodeHandle:
         """The pod as a node, `pod/NAME`."""
-        pod = self._find(meant)
+        return self._node(self._find(meant))
+
+    def network(self, meant: Pod) -> NodeHandle:
+        """The pod as a node, Ready or not, as soon as it has a network."""
+        return self._node(self._find(meant, lambda pod: pod["metadata"]["uid"] in self._namespaces))
+
+    def container(self, meant: Pod) -> tuple[str, NodeName]:
+        """A pod, `pod/NAME`, and its first container that runs as the spawner names it, Ready or not."""
+        from trenza.cluster.node.containers import container_node
+
+        pod = self._find(meant, lambda pod: find_running(pod) is not None)
+        running = find_running(pod)
+        if running is None:  # what is Ready runs one, or its kubelet is not heard of any more
+            name = pod["metadata"]["name"]
+            raise Absent(Said(f"{name} runs no container", f"{name} no tiene ningún contenedor en marcha"))
+        node = container_node(pod["spec"]["nodeName"], pod["metadata"]["uid"], *running)
+        return _name_of(pod), NodeName(node)
+
+    def _node(self, pod: Object) -> NodeHandle:
         netns = self._namespaces.get(pod["metadata"]["uid"])
         if netns is None:
             name = pod["metadata"]["name"]
             raise Absent(Said(f"{name} has no network of its own", f"{name} no tiene red propia"))
         host = NodeName(pod["spec"]["nodeName"])
-        return NodeHandle(Node(NodeName(f"pod/{pod['metadata']['name']}"), NodeKind.CONTAINER, host), netns)
+        return NodeHandle(Node(NodeName(_name_of(pod)), NodeKind.CONTAINER, host), netns)
 
     def address(self, meant: Pod | ClusterService) -> IpAddress:
         """A pod's address, a service's cluster IP."""
@@ -115,12 +137,13 @@ class Pods:
         except Absent:
             return str(meant)
 
-    def _find(self, meant: Pod) -> Object:
-        """A pod that is Ready, with an address."""
+    def _find(self, meant: Pod, will_do: Callable[[Object], bool] = lambda _: False) -> Object:
+        """A pod that is Ready, with an address; else one that will do as it is."""
         found = [pod for pod in self._pods if _is(pod, meant)]
         ready = next((pod for pod in found if is_ready(pod) and pod["status"].get("podIP")), None)
-        if ready is not None:
-            return ready
+        chosen = ready or next(filter(will_do, found), None)
+        if chosen is not None:
+            return chosen
         look = same("kubectl get pods -o wide" + _in_namespace(meant))
         if not found:
             raise Absent(_none_there(meant), look)
@@ -141,6 +164,22 @@ def served_by(service: Object, slices: Sequence[Object]) -> set[str]:
         if endpoint.get("conditions", {}).get("ready", True)
         for address in endpoint["addresses"]
     }
+
+
+def find_running(pod: Object) -> tuple[str, int] | None:
+    """The first container of a pod that runs, and how often it was started before; None if none does."""
+    spec, status = pod["spec"], pod.get("status", {})
+    running = {
+        one["name"]: int(one["restartCount"])
+        for one in (*status.get("containerStatuses", ()), *status.get("initContainerStatuses", ()))
+        if "running" in one.get("state", {})
+    }
+    names = [one["name"] for one in (*spec.get("containers", ()), *spec.get("initContainers", ()))]
+    return next(((name, running[name]) for name in names if name in running), None)
+
+
+def _name_of(pod: Object) -> str:
+    return str(Pod(pod["metadata"]["name"], namespace=pod["metadata"]["namespace"]))
 
 
 def _is(pod: Object, meant: Pod) -> bool:

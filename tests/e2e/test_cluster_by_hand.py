@@ -1,0 +1,72 @@
+"""The lab `kubernetes` in the hands of somebody new: pods as places, and what is said when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from conftest import DEADLINE_S, Cli, until
+from test_cluster_lab import LAB, Cluster
+from test_commands import completed
+
+pytestmark = [pytest.mark.kernel, pytest.mark.side_by_side]
+
+
+@pytest.fixture
+def cluster(cli: Cli) -> Iterator[Cluster]:
+    yield Cluster(cli)
+    assert "nothing is left" in cli.ok("down", LAB)
+
+
+def test_pods_are_places_where_one_works_looks_and_asks_from(cluster: Cluster, cli: Cli) -> None:
+    cluster.apply_apache()
+    (first, address), (second, other) = cluster.pods()["larrain"], cluster.pods()["concepcion"]
+
+    # exec and sh: by name, by labels, by node
+    assert cli.ok("exec", f"pod/{first}", "--", "hostname").strip() == first
+    by_label = cli("exec", "pod/app=apache@concepcion", "--", "ip", "-4", "-o", "addr", "show", "eth0")
+    assert f"{other}/24" in by_label.stdout
+    assert by_label.stderr.strip() == f"in pod/{second}"
+    assert cli.types("pod/@larrain", "hostname").strip() == first
+    assert cli("exec", f"pod/{first}", "--", "no-such-program").returncode == 127
+    assert first not in cli.ok("history")
+
+    # capture: what its eth0 sees, and only that
+    capture = cli.start(
+        "capture", f"pod/{first}", "-e", "icmp", "-c", "2", "-t", "20",
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert capture.stderr is not None
+    assert f"listening on pod/{first}.eth0" in capture.stderr.readline()
+    cli.ok("exec", "pod/@concepcion", "--", "ping", "-c", "1", "-W", "5", address)
+    out, _ = capture.communicate(timeout=DEADLINE_S)
+    assert f"pod/{first}.eth0  in   {other} → {address} ICMP echo request" in out
+    assert f"pod/{first}.eth0  out  {address} → {other} ICMP echo reply" in out
+
+    # outage: from a pod to a Service and to another pod, beside what is not disturbed
+    probes = ("http pod/@concepcion -> http://apache.svc/", "ping pod/@concepcion -> pod/@larrain",
+              "ping pod/@concepcion -> 10.9.0.3")  # fmt: skip
+    words = [word for probe in probes for word in ("--probe", probe)]
+    until(lambda: cli("exec", "pod/@concepcion", "--", "ping", "-c", "1", "-W", "1", address).returncode == 0)
+    report = cli("outage", "--fault", "cut larrain.eth0", *words, "--deadline", "2s", "-f", "json")
+    assert report.returncode == 1, report.stderr  # not all was well when the deadline came
+    service, pod, near = json.loads(report.stdout)["probes"]
+    assert service["lost"] > 0
+    assert service["answers"]["before"].keys() == {f"{first} {address} larrain", f"{second} {other} concepcion"}
+    assert pod["lost"] == pod["sent"] > 0
+    assert near["lost"] == 0
+
+    # what is not there, or does not run, is said with what to do
+    typo = cli("exec", f"pod/{first[:-1]}", "--", "true")
+    assert (typo.returncode, f"did you mean pod/{first}?" in typo.stderr) == (2, True)
+    assert "unknown node 'larain'" in cli("capture", "pod/@larain").stderr
+    nobodys = "http pod/@larrain -> http://apaches.svc/"
+    assert "there is no service apaches" in cli("outage", "--fault", "cut larrain.eth0", "--probe", nobodys).stderr
+    asked = cli("--lang", "es", "exec", "pod/app=apaches", "--", "true")
+    assert "no hay ningún pod con app=apaches" in asked.stderr
+
+    assert f"pod/{first}" in completed(cli, "trenza exec pod/")
+    assert {"larrain", f"pod/{second}"} <= completed(cli, "trenza capture ")
+    assert f"pod/{second}" not in completed(cli, "trenza stop ")
