@@ -33,6 +33,12 @@ def test_pods_are_places_where_one_works_looks_and_asks_from(cluster: Cluster, c
     assert cli("exec", f"pod/{first}", "--", "no-such-program").returncode == 127
     assert first not in cli.ok("history")
 
+    # show: whose each veth is, by the index that the pod itself has for it
+    far = cli.ok("exec", f"pod/{first}", "--", "cat", "/sys/class/net/eth0/iflink").strip()
+    (link,) = [one for one in cli.json("show", "larrain")["nodes"][0]["nics"] if one["index"] == int(far)]
+    assert (link["bridge"], link["peer"]) == ("docker0", f"pod/{first}.eth0")
+    assert f"docker0 (pod/{first})" in next(one for one in cli.ok("show").splitlines() if link["name"] in one)
+
     # capture: what its eth0 sees, and only that
     capture = cli.start(
         "capture", f"pod/{first}", "-e", "icmp", "-c", "2", "-t", "20",

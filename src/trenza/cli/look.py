@@ -105,13 +105,18 @@ def _nodes_table(nodes: Sequence[Data]) -> str:
         if not nics:
             rows.append([*first, "", "", "", ""])
         for index, nic in enumerate(nics):
-            place = nic["bridge"] if nic["bridge"] else nic["peer"]
             addresses = " ".join(address for address in nic["addresses"] if not address.startswith("fe80:"))
             label = first if index == 0 else [" ", " ", " "]
             state = nic["state"] if nic["kind"] != "bridge" else f"{nic['state']} (bridge)"
-            rows.append([*label, nic["name"], addresses, state, place])
+            rows.append([*label, nic["name"], addresses, state, _plugged_into(nic)])
     header = ["NODE", "KIND", "STATE", "NIC", "ADDRESS", "LINK", tr("PLUGGED INTO", "CONECTADO A")]
     return table(header, rows)
+
+
+def _plugged_into(nic: Data) -> str:
+    """The bridge that an interface is a port of, and the pod that it leads to; else its other end."""
+    pod = (nic["peer"] or "").removesuffix(".eth0") if (nic["peer"] or "").startswith("pod/") else ""
+    return f"{nic['bridge']} ({pod})" if nic["bridge"] and pod else nic["bridge"] or nic["peer"]
 
 
 def _put_node(node: Data, services: Sequence[Data]) -> None:
@@ -126,7 +131,7 @@ def _put_node(node: Data, services: Sequence[Data]) -> None:
     rows = [
         [nic["name"], nic["kind"], nic["state"], nic["mac"], nic["mtu"],
          " ".join(f"{one} (dhcp)" if one in nic["leased"] else one for one in nic["addresses"]),
-         nic["bridge"] or nic["peer"]]
+         _plugged_into(nic)]
         for nic in node["nics"]
     ]  # fmt: skip
     if rows:

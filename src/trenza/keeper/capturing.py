@@ -12,12 +12,10 @@ from trenza.engine.suggestions import suggest
 from trenza.errors import UsageError
 from trenza.keeper.connection import Connection
 from trenza.keeper.places import Found, Places
+from trenza.keeper.pods import POD_NIC
 from trenza.linux.capture import Settings, Source, command
 from trenza.model.names import Interface, NicName
 from trenza.wire import Message
-
-POD_NIC = NicName("eth0")
-"""The one interface that a pod has beside lo."""
 
 
 def sources(engine: Engine, there: Found, where: Sequence[str]) -> tuple[Source, ...]:

@@ -512,7 +512,10 @@ class Keeper:
         )
 
     async def _show(self, connection: Connection, message: Message) -> None:
-        connection.send({"result": show(self.engine, self.nodes, message)})
+        seen = (message.get("what") or "nodes") in ("nodes", "links")
+        connection.send(
+            {"result": show(self.engine, self.nodes, message, await self.places.pod_links() if seen else {})}
+        )
 
     async def _graph(self, connection: Connection, message: Message) -> None:
         from trenza.plan.graph import mermaid

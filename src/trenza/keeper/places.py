@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 from trenza.engine.engine import Engine
 from trenza.engine.suggestions import suggest
 from trenza.errors import TrenzaError, UsageError
 from trenza.keeper.absent import Absent
 from trenza.keeper.cluster_objects import ClusterObjects
-from trenza.keeper.pods import Pods
+from trenza.keeper.pods import POD_NIC, Pods, name_of
 from trenza.linux.nodes import NodeHandle, Nodes
 from trenza.model.checks import ClusterService, Pod
-from trenza.model.names import NodeName
+from trenza.model.names import Interface, NicName, NodeName
 from trenza.model.state import IpAddress
 from trenza.spec.check_format import pod_of, service_of
 
-_COMPLETED_WITHIN_S = 1.0
+_AT_ONCE_S = 1.0
 
 
 class Places:
@@ -46,12 +47,26 @@ class Places:
 
     async def names(self) -> list[str]:
         """What completes a word: nodes, and pods where there is a cluster that answers at once."""
-        names = list(map(str, self._engine.names()))
+        return [*self._engine.names(), *Pods(await self._pods_at_once(), (), (), {}).names()]
+
+    async def pod_links(self) -> dict[Interface, Interface]:
+        """The interface of each pod by that of its node which leads there; none of a cluster that does not answer."""
+        from trenza.cluster.node.network import host_nic_name
+
+        found = {}
+        for pod in await self._pods_at_once():
+            node, inside = pod["spec"].get("nodeName"), Interface(NodeName(name_of(pod)), POD_NIC)
+            if node is not None:
+                found[Interface(NodeName(node), NicName(host_nic_name(pod["metadata"]["uid"])))] = inside
+        return found
+
+    async def _pods_at_once(self) -> Sequence[dict[str, Any]]:
+        """The cluster's pods, for what is worth no waiting."""
         if self._objects.has_cluster:
             with suppress(TrenzaError, TimeoutError):
-                async with asyncio.timeout(_COMPLETED_WITHIN_S):
-                    names += Pods(await self._objects.list("pods"), (), (), {}).names()
-        return names
+                async with asyncio.timeout(_AT_ONCE_S):
+                    return await self._objects.list("pods")
+        return ()
 
     def _meant(self, word: str) -> Pod | ClusterService | None:
         """As in checks, `pod/…` is a container only where a host of that name has it."""

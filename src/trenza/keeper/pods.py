@@ -12,11 +12,13 @@ from trenza.check.verdict import NOTHING, Said, same
 from trenza.keeper.absent import Absent
 from trenza.linux.nodes import NodeHandle
 from trenza.model.checks import ClusterService, Pod
-from trenza.model.names import NodeName
+from trenza.model.names import NicName, NodeName
 from trenza.model.state import IpAddress, Node, NodeKind
 
 Object = Mapping[str, Any]
 _FIRST_NODE_PORT = 30000
+POD_NIC = NicName("eth0")
+"""The one interface that a pod has beside lo."""
 
 
 class Pods:
@@ -39,8 +41,8 @@ class Pods:
             os.close(descriptor)
 
     def names(self) -> list[str]:
-        """How each of the pods is named: `pod/NAME`, `pod/NAMESPACE/NAME`."""
-        return sorted(map(_name_of, self._pods))
+        """How each of the pods is named."""
+        return sorted(map(name_of, self._pods))
 
     # ------------------------------------------------------------------ all raise Absent
     def handle(self, meant: Pod) -> NodeHandle:
@@ -61,7 +63,7 @@ class Pods:
             name = pod["metadata"]["name"]
             raise Absent(Said(f"{name} runs no container", f"{name} no tiene ningún contenedor en marcha"))
         node = container_node(pod["spec"]["nodeName"], pod["metadata"]["uid"], *running)
-        return _name_of(pod), NodeName(node)
+        return name_of(pod), NodeName(node)
 
     def _node(self, pod: Object) -> NodeHandle:
         netns = self._namespaces.get(pod["metadata"]["uid"])
@@ -69,7 +71,7 @@ class Pods:
             name = pod["metadata"]["name"]
             raise Absent(Said(f"{name} has no network of its own", f"{name} no tiene red propia"))
         host = NodeName(pod["spec"]["nodeName"])
-        return NodeHandle(Node(NodeName(_name_of(pod)), NodeKind.CONTAINER, host), netns)
+        return NodeHandle(Node(NodeName(name_of(pod)), NodeKind.CONTAINER, host), netns)
 
     def address(self, meant: Pod | ClusterService) -> IpAddress:
         """A pod's address, a service's cluster IP."""
@@ -178,7 +180,8 @@ def find_running(pod: Object) -> tuple[str, int] | None:
     return next(((name, running[name]) for name in names if name in running), None)
 
 
-def _name_of(pod: Object) -> str:
+def name_of(pod: Object) -> str:
+    """How people name a pod: `pod/NAME`, `pod/NAMESPACE/NAME`."""
     return str(Pod(pod["metadata"]["name"], namespace=pod["metadata"]["namespace"]))
 
 

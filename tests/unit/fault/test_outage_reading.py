@@ -278,7 +278,8 @@ def test_probes_as_people_write_them() -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "ping", "ping a", "ping a b", "ping a ->", "pong a -> b", "ping a -> b:80", "tcp a -> b", "http a -> ftp://b/",
-     "tcp a -> b:99999", "ping a -> pod/b:80", "tcp a -> pod/b", "tcp a -> pod/b:99999", "http a -> http://pod/b/", "ping a -> b every 1ms", "ping a -> b every soon"],
+     "tcp a -> b:99999", "ping a -> b every 1ms", "ping a -> b every soon",
+     "ping a -> pod/b:80", "tcp a -> pod/b", "tcp a -> pod/b:99999", "http a -> http://pod/b/"],
 )  # fmt: skip
 def test_probes_that_cannot_be_meant_are_told(text: str) -> None:
     with pytest.raises(UsageError) as caught:
