@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from trenza.engine.engine import Engine
 from trenza.errors import TrenzaError, UsageError
 from trenza.keeper.connection import Connection
-from trenza.keeper.pods import is_ready
+from trenza.keeper.unready import is_ready
 from trenza.linux.inside import SandboxNodes
 from trenza.linux.netns import Home
 from trenza.linux.processes import signal_all

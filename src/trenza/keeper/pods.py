@@ -8,14 +8,14 @@ from dataclasses import fields, is_dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from trenza.check.verdict import NOTHING, Said, same
+from trenza.check.verdict import Said, same
 from trenza.keeper.absent import Absent
+from trenza.keeper.unready import Object, Trouble, is_ready, not_ready, trouble_of
 from trenza.linux.nodes import NodeHandle
 from trenza.model.checks import ClusterService, Pod
 from trenza.model.names import NicName, NodeName
 from trenza.model.state import IpAddress, Node, NodeKind
 
-Object = Mapping[str, Any]
 _FIRST_NODE_PORT = 30000
 POD_NIC = NicName("eth0")
 """The one interface that a pod has beside lo."""
@@ -87,8 +87,8 @@ class Pods:
         said = Said(f"there is no service {meant.name}", f"no hay ningún servicio {meant.name}")
         raise Absent(said, same("kubectl get services" + _in_namespace(meant)))
 
-    def why_unserved(self, to: IpAddress, port: int) -> Said:
-        """Why nobody answers at a service's address or node port; NOTHING where it is neither, or somebody should."""
+    def why_unserved(self, to: IpAddress, port: int) -> Trouble | None:
+        """Why a service's address or node port refuses; None where it is neither."""
         spec: Mapping[str, Any]
         for service in self._services:
             spec = service["spec"]
@@ -97,23 +97,34 @@ class Pods:
             if at_cluster_ip and not ports:
                 shown = " ".join(str(one["port"]) for one in spec.get("ports", ()))
                 name = service["metadata"]["name"]
-                return Said(f"the Service {name} has the port {shown}", f"el Service {name} tiene el puerto {shown}")
+                said = Said(f"the Service {name} has the port {shown}", f"el Service {name} tiene el puerto {shown}")
+                return Trouble(said, _describe(service))
             if (at_cluster_ip and ports) or any(one.get("nodePort") == port for one in ports):
                 return self._why_unserved(service, ports[0])
         if port < _FIRST_NODE_PORT:
-            return NOTHING
-        return Said(f"no Service has the node port {port}", f"ningún Service tiene el puerto de nodo {port}")
+            return None
+        said = Said(f"no Service has the node port {port}", f"ningún Service tiene el puerto de nodo {port}")
+        return Trouble(said, same("kubectl get services -A"))
 
-    def _why_unserved(self, service: Object, port: Object) -> Said:
+    def why_silent(self, to: IpAddress, port: int) -> Trouble | None:
+        """Why a service without endpoints does not even refuse: its host tells of few refusals a second."""
+        for service in self._services:
+            ports = service["spec"].get("ports", ())
+            if service["spec"].get("clusterIP") == str(to) or any(one.get("nodePort") == port for one in ports):
+                return None if served_by(service, self._slices) else self._why_unserved(service, {})
+        return None
+
+    def _why_unserved(self, service: Object, port: Object) -> Trouble:
         from trenza.cluster.kinds.selectors import selector_of_labels
 
         name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
         if served_by(service, self._slices):
             target = port.get("targetPort", port["port"])
-            return Said(
+            said = Said(
                 f"the pods of the Service {name} do not answer at its targetPort {target}",
                 f"los pods del Service {name} no responden en su targetPort {target}",
             )
+            return Trouble(said, _describe(service))
         labels = service["spec"].get("selector") or {}
         selector = selector_of_labels(labels)
         chosen = [
@@ -122,15 +133,15 @@ class Pods:
             if one["metadata"]["namespace"] == namespace and labels and selector.holds(one["metadata"].get("labels"))
         ]
         if not chosen:
-            return Said(
+            said = Said(
                 f"the Service {name} has no endpoints: no pod has its labels {selector}",
                 f"el Service {name} no tiene endpoints: ningún pod tiene sus etiquetas {selector}",
             )
-        pod, why = chosen[0]["metadata"]["name"], why_not_ready(chosen[0])
-        return Said(
-            f"the Service {name} has no endpoints: {pod} is not Ready: {why}",
-            f"el Service {name} no tiene endpoints: {pod} no está Ready: {why}",
-        )
+            where = _in_namespace(ClusterService(name, namespace))
+            return Trouble(said, same(f"kubectl get pods --show-labels{where}"))
+        why = not_ready(chosen[0])
+        said = Said(f"the Service {name} has no endpoints: {why.en}", f"el Service {name} no tiene endpoints: {why.es}")
+        return Trouble(said, trouble_of(chosen[0]).look)
 
     def say(self, meant: Pod | ClusterService) -> str:
         """Whom it means now, or the words it was asked in."""
@@ -146,11 +157,15 @@ class Pods:
         chosen = ready or next(filter(will_do, found), None)
         if chosen is not None:
             return chosen
-        look = same("kubectl get pods -o wide" + _in_namespace(meant))
         if not found:
-            raise Absent(_none_there(meant), look)
-        name, why = found[0]["metadata"]["name"], why_not_ready(found[0])
-        raise Absent(Said(f"{name} is not Ready: {why}", f"{name} no está Ready: {why}"), look, stays=False)
+            raise Absent(_none_there(meant), same("kubectl get pods -o wide" + _in_namespace(meant)))
+        raise Absent(not_ready(found[0]), trouble_of(found[0]).look, stays=False)
+
+
+def _describe(service: Object) -> Said:
+    metadata = service["metadata"]
+    meant = ClusterService(metadata["name"], metadata["namespace"])
+    return same(f"kubectl describe service {meant.name}{_in_namespace(meant)}")
 
 
 def served_by(service: Object, slices: Sequence[Object]) -> set[str]:
@@ -208,27 +223,6 @@ def _none_there(meant: Pod) -> Said:
 
 def _in_namespace(meant: Pod | ClusterService) -> str:
     return "" if meant.namespace == "default" else f" -n {meant.namespace}"
-
-
-def is_ready(thing: Object) -> bool:
-    """Whether a pod or a node has the condition Ready."""
-    conditions = thing.get("status", {}).get("conditions", ())
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-
-
-def why_not_ready(pod: Object) -> str:
-    """In Kubernetes' own words: why a container waits, else the first condition that does not hold, else the phase."""
-    status = pod.get("status", {})
-    for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
-        waiting = container.get("state", {}).get("waiting")
-        if waiting and waiting.get("reason") not in ("PodInitializing", "ContainerCreating"):
-            return ": ".join(part for part in (waiting.get("reason"), waiting.get("message")) if part)
-    for condition in status.get("conditions", ()):
-        if condition["status"] != "True" and condition.get("message"):
-            return str(condition["message"])
-    phase = str(status.get("phase", "Pending"))
-    node = pod.get("spec", {}).get("nodeName")
-    return f"nothing is heard of its node {node}" if phase == "Running" and node else phase
 
 
 def names_pods(value: object) -> bool:

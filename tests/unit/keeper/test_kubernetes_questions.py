@@ -33,6 +33,14 @@ THERE: dict[str, list[dict[str, Any]]] = {
     "pods": [pod("a", "web", "n1"), pod("b", "web", "n2", ready=False), pod("c", "web", "n1", gone=True)],
     "services": [
         {"metadata": {"name": "web", "namespace": "default"}, "spec": {"ports": [{"port": 80}], "on": True}},
+        {"metadata": {"name": "behind", "namespace": "default"}, "spec": {"selector": {"app": "web"}}},
+    ],
+    "deployments": [
+        {
+            "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"selector": {"matchLabels": {"app": "web"}}},
+            "status": {"conditions": [{"type": "Available", "status": "False"}]},
+        }
     ],
     "endpointslices": [
         {
@@ -99,4 +107,16 @@ def test_what_is_so_passes(kind: str, more: dict[str, Any]) -> None:
 def test_what_is_not_so_is_said(kind: str, more: dict[str, Any], because: str, credit: float) -> None:
     finding = asked(kind, **more)
     assert (finding.verdict, finding.because.en, finding.credit) == (Verdict.FAIL, because, credit)
-    assert finding.hint.en.startswith(f"kubectl get {kind}")
+    look = "kubectl describe pod b" if "b: Ready=False" in because else f"kubectl get {kind}"
+    assert finding.hint.en.startswith(look)
+
+
+def test_what_stands_for_pods_is_put_down_to_those_that_are_not_ready() -> None:
+    failing = {
+        "services": asked("services", name="behind", endpoints=2),
+        "deployments": asked("deployments", condition="Available"),
+    }
+    for kind, finding in failing.items():
+        assert finding.because.en.endswith("; b is not Ready: it starts"), kind
+        assert finding.because.es.endswith("; b no está Ready: it starts"), kind
+        assert finding.hint.en == "kubectl describe pod b"
