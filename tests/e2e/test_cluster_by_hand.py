@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +14,24 @@ from test_cluster_lab import LAB, Cluster
 from test_commands import completed
 
 pytestmark = [pytest.mark.kernel, pytest.mark.side_by_side]
+
+BROKEN = """
+apiVersion: v1
+kind: List
+items:
+  - apiVersion: v1
+    kind: Pod
+    metadata: {name: crash}
+    spec: {containers: [{name: page, image: host, command: [sh, -c, 'sleep 0.2; echo no port is free; exit 3']}]}
+  - apiVersion: v1
+    kind: Pod
+    metadata: {name: apache-nosuch, labels: {app: apache}}
+    spec: {containers: [{name: page, image: host, command: [apahce2]}]}
+  - apiVersion: v1
+    kind: Service
+    metadata: {name: apache}
+    spec: {type: NodePort, selector: {app: apache}, ports: [{port: 80, nodePort: 30080}]}
+"""
 
 
 @pytest.fixture
@@ -76,3 +96,41 @@ def test_pods_are_places_where_one_works_looks_and_asks_from(cluster: Cluster, c
     assert f"pod/{first}" in completed(cli, "trenza exec pod/")
     assert {"larrain", f"pod/{second}"} <= completed(cli, "trenza capture ")
     assert f"pod/{second}" not in completed(cli, "trenza stop ")
+
+
+def test_what_is_wrong_is_said_with_the_command_that_tells_more(cluster: Cluster, cli: Cli) -> None:
+    broken = cluster.cli.lab(BROKEN, "broken.yaml")
+    cluster.kubectl("apply", "-f", broken)
+    until(lambda: "CrashLoopBackOff" in cluster.kubectl("get", "pod", "crash"), what="a crash loop")
+    until(lambda: "CrashLoopBackOff" in cluster.kubectl("get", "pod", "apache-nosuch"), what="another")
+
+    def said_of_crash() -> str:
+        return cli("exec", "pod/crash", "--", "true").stderr
+
+    ended = "crash is not Ready: CrashLoopBackOff: page ended with exit code 3 (Error)"
+    until(lambda: ended in said_of_crash(), what="it to be said")  # it runs for a moment, now and then
+    (hint,) = re.findall(r"^  kubectl (.*)$", cli.results[-1].stderr, re.MULTILINE)
+    assert cluster.kubectl(*hint.split()) == "no port is free\n"
+    report = cli("check", "--checkpoint", "service").stdout
+    assert "apache-nosuch: Ready=False (CrashLoopBackOff: page: StartError: " in report
+    assert "→ kubectl describe pod apache-nosuch" in report
+    assert "the Service apache has no endpoints: apache-nosuch is not Ready: " in report
+
+    # a network is there all the same
+    assert "eth0" in cli("capture", "pod/crash", "-t", "0.1").stderr
+
+    # an API server that is gone is said to be at once, by kubectl too
+    cli.ok("fault", "kill", "playancha", "kube-apiserver")
+    began = time.monotonic()
+    refused = cluster.try_kubectl("get", "nodes")
+    took_s = time.monotonic() - began
+    assert "was refused" in refused.stderr
+    assert took_s < 5, "it was tried again, ten times a second apart"
+    shown = cli("--lang", "es", "show", "cluster")
+    assert shown.returncode == 1
+    assert (
+        "el servidor de la API de playancha no responde: hay una avería, kill playancha kube-apiserver" in shown.stderr
+    )
+    assert "no responde: hay una avería" in cli("--lang", "es", "check", "--checkpoint", "pods").stdout
+    cli.ok("heal", *re.findall(r"trenza heal (\d+)", shown.stderr))
+    until(lambda: cluster.try_kubectl("get", "nodes").returncode == 0, what="the API server again")

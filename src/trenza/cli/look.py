@@ -32,7 +32,7 @@ _OTHER_WORDS = {
 def _show_cluster(lab: str, services: Sequence[str], form: str) -> int:
     from trenza.cli.clusters import put_cluster, service_request
 
-    shown = ask(lab, {"verb": "cluster", **(service_request(services[0]) if services else {})})
+    shown = ask(lab, {"verb": "cluster", "language": language(), **(service_request(services[0]) if services else {})})
     if form == "json":
         put_json("cluster", shown)
     else:

@@ -92,7 +92,14 @@ class Keeper:
         self._busy = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
         self.sessions = Sessions(self.history / "sessions.jsonl", self.journal)
-        self.clustering = Clustering(self.engine, self.nodes, self.home, directory, single_id=settings.single_id)
+        self.clustering = Clustering(
+            self.engine,
+            self.nodes,
+            self.home,
+            directory,
+            lambda: self.forwarding.attend(),
+            single_id=settings.single_id,
+        )
         self.objects = ClusterObjects(self.engine, self.nodes, self.clustering, directory)
         self.places = Places(self.engine, self.nodes, self.objects)
         self.commands = Commands(self.engine, self.places, self.sessions, self._pids_in)

@@ -11,7 +11,7 @@ from typing import Any
 from trenza.engine.engine import Engine
 from trenza.engine.suggestions import suggest
 from trenza.errors import TrenzaError, UsageError
-from trenza.keeper.absent import Absent
+from trenza.keeper.absent import Absent, Unanswered
 from trenza.keeper.cluster_objects import ClusterObjects
 from trenza.keeper.pods import POD_NIC, Pods, name_of
 from trenza.linux.nodes import NodeHandle, Nodes
@@ -38,7 +38,10 @@ class Places:
         Raises UsageError for a pod on a node that is none, and TrenzaError where the API server does not answer.
         """
         meant = {word: pod for word in words if (pod := self._meant(word)) is not None}
-        pods = await self._objects.pods() if meant else None
+        try:
+            pods = await self._objects.pods() if meant else None
+        except Unanswered as error:
+            raise error.in_language(language) from error
         try:
             yield Found(self._engine, self._nodes, meant, pods, language)
         finally:
