@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import DEADLINE_S, Cli, until
+from test_cluster_checks import points
 from test_cluster_lab import LAB, Cluster
 from test_commands import completed
 
@@ -99,6 +100,10 @@ def test_pods_are_places_where_one_works_looks_and_asks_from(cluster: Cluster, c
 
 
 def test_what_is_wrong_is_said_with_the_command_that_tells_more(cluster: Cluster, cli: Cli) -> None:
+    began = time.monotonic()
+    assert points(cli) == 0
+    assert time.monotonic() - began < 8, "nobody makes pods or Services while one looks"
+
     broken = cluster.cli.lab(BROKEN, "broken.yaml")
     cluster.kubectl("apply", "-f", broken)
     until(lambda: "CrashLoopBackOff" in cluster.kubectl("get", "pod", "crash"), what="a crash loop")

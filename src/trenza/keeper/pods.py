@@ -98,13 +98,13 @@ class Pods:
                 shown = " ".join(str(one["port"]) for one in spec.get("ports", ()))
                 name = service["metadata"]["name"]
                 said = Said(f"the Service {name} has the port {shown}", f"el Service {name} tiene el puerto {shown}")
-                return Trouble(said, _describe(service))
+                return Trouble(said, _describe(service), stays=True)
             if (at_cluster_ip and ports) or any(one.get("nodePort") == port for one in ports):
                 return self._why_unserved(service, ports[0])
         if port < _FIRST_NODE_PORT:
             return None
         said = Said(f"no Service has the node port {port}", f"ningún Service tiene el puerto de nodo {port}")
-        return Trouble(said, same("kubectl get services -A"))
+        return Trouble(said, same("kubectl get services -A"), stays=True)
 
     def why_silent(self, to: IpAddress, port: int) -> Trouble | None:
         """Why a service without endpoints does not even refuse: its host tells of few refusals a second."""

@@ -14,10 +14,11 @@ _NEVER_BEGAN = ("StartError", "ContainerCannotRun")
 
 
 class Trouble(NamedTuple):
-    """What is wrong with a pod, and the command that shows the rest."""
+    """What is wrong, and the command that shows the rest. `stays`: until somebody does something."""
 
     said: Said
     look: Said
+    stays: bool = False
 
 
 def is_ready(thing: Object) -> bool:

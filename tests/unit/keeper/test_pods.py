@@ -171,5 +171,6 @@ def test_the_kinds_that_checks_know_are_the_servers() -> None:
 def test_why_nobody_serves_is_said(to: str, port: int, why: str) -> None:
     trouble = there(pod("a", ready=False)).why_unserved(ip_address(to), port)
     assert (trouble.said.en if trouble is not None else "") == why
+    assert trouble is None or trouble.stays == ("has the port" in why or "no Service" in why)
     silent = there(pod("a", ready=False)).why_silent(ip_address(to), port)
     assert silent == (trouble if "has no endpoints" in why else None)

@@ -7,6 +7,7 @@ from typing import Any
 
 from trenza.check.verdict import Finding, Said, failed, passed, same
 from trenza.keeper.cluster_objects import ClusterObjects
+from trenza.keeper.manifests import pods_of
 from trenza.keeper.pods import served_by
 from trenza.keeper.scene import Scene
 from trenza.keeper.unready import Object, Trouble, is_ready, not_ready, trouble_of
@@ -17,6 +18,9 @@ _SHOWN = 10
 _BY_LABELS = ("services", "replicationcontrollers")
 _OF_PODS = (*_BY_LABELS, "deployments", "replicasets", "daemonsets", "jobs")
 """The kinds with a selector of pods, in plain labels or in a selector's own words."""
+
+_MADE_BY_PEOPLE = ("configmaps", "daemonsets", "deployments", "jobs", "replicationcontrollers", "secrets", "services")
+_MAKERS = ("daemonsets", "deployments", "jobs", "replicasets", "replicationcontrollers")
 
 
 async def objects(there: ClusterObjects, scene: Scene, question: KubernetesObject) -> Finding:
@@ -46,9 +50,29 @@ async def objects(there: ClusterObjects, scene: Scene, question: KubernetesObjec
     if trouble is None:
         trouble = Trouble(_none(question), _hint(question))
         shown = trouble.said
+    if not asked:
+        trouble = trouble._replace(stays=not await _is_coming(there, question))
     elif failing is not None and question.kind in _OF_PODS:
         trouble = _with_pods(trouble, question.kind, failing, await there.list("pods"))
-    return failed(shown, credit=credit, because=trouble.said, hint=trouble.look, **evidence)
+    return failed(
+        shown, credit=credit, because=trouble.said, hint=trouble.look, stays=trouble.stays, **evidence
+    )  # fmt: skip
+
+
+async def _is_coming(there: ClusterObjects, question: KubernetesObject) -> bool:
+    """Whether what is not there may come by itself: no more than people make, and pods only where some are missing."""
+    if question.kind in _MADE_BY_PEOPLE:
+        return False
+    if question.kind != "pods":
+        return True
+    if any("nodeName" not in one["spec"] for one in await there.list("pods")):
+        return True
+    for kind in _MAKERS:
+        for one in await there.list(kind):
+            ready, asked_for = pods_of(one)
+            if ready < asked_for:
+                return True
+    return False
 
 
 def _with_pods(trouble: Trouble, kind: str, one: Object, pods: Sequence[Object]) -> Trouble:
@@ -90,7 +114,7 @@ def _wrong(question: KubernetesObject, one: Object, slices: Sequence[Object]) ->
         if found["status"].lower() != (status or "True").lower():
             why = same(found.get("message", ""))
             if question.kind == "pods" and not is_ready(one):
-                why, look = trouble_of(one)
+                why, look, _ = trouble_of(one)
             has = f"{name}: {kind}={found['status']}"
             return Trouble(Said(f"{has} ({why.en})", f"{has} ({why.es})") if why else same(has), look)
     for path, wanted in question.has.items():

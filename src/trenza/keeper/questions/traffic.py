@@ -216,7 +216,10 @@ def _page_problem(question: Http, answer: Any) -> Said | None:
 
 
 def _troubled(finding: Finding, trouble: Trouble) -> Finding:
-    return failed(finding.said, credit=finding.credit, because=trouble.said, hint=trouble.look, **finding.evidence)
+    return failed(
+        finding.said, credit=finding.credit, because=trouble.said, hint=trouble.look, stays=trouble.stays,
+        **finding.evidence,
+    )  # fmt: skip
 
 
 def _refused(scene: Scene, finding: Finding, to: IpAddress, port: int) -> Finding:
