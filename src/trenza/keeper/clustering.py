@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trenza.check.verdict import Said
+from trenza.cluster.controllers.pods import is_ready
 from trenza.engine.engine import Engine
 from trenza.errors import TrenzaError, UsageError
 from trenza.keeper.absent import Unanswered
 from trenza.keeper.connection import Connection
-from trenza.keeper.unready import is_ready
 from trenza.linux.inside import SandboxNodes
 from trenza.linux.netns import Home
 from trenza.linux.processes import signal_all

@@ -9,8 +9,9 @@ from ipaddress import ip_address
 from typing import Any
 
 from trenza.check.verdict import Said, same
+from trenza.cluster.controllers.pods import is_ready
 from trenza.keeper.absent import Absent
-from trenza.keeper.unready import Object, Trouble, is_ready, not_ready, trouble_of
+from trenza.keeper.unready import Object, Trouble, not_ready, trouble_of
 from trenza.linux.nodes import NodeHandle
 from trenza.model.checks import ClusterService, Pod
 from trenza.model.names import NicName, NodeName

@@ -21,12 +21,6 @@ class Trouble(NamedTuple):
     stays: bool = False
 
 
-def is_ready(thing: Object) -> bool:
-    """Whether a pod or a node has the condition Ready."""
-    conditions = thing.get("status", {}).get("conditions", ())
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-
-
 def trouble_of(pod: Object) -> Trouble:
     """Of a pod that is not Ready: its first container that waits or ended, else a condition, else its phase."""
     spec, status = pod.get("spec", {}), pod.get("status", {})

@@ -59,7 +59,7 @@ def spec_of(thing: Object) -> Mapping[str, Any]:
     return thing.get("spec") or {}
 
 
-def status_of(thing: Object) -> Mapping[str, Any]:
+def status_of(thing: Mapping[str, Any]) -> Mapping[str, Any]:
     return thing.get("status") or {}
 
 
@@ -121,7 +121,7 @@ def time_s(text: str | None) -> float:
     return (_seconds_of(text) or 0.0) if text else 0.0
 
 
-def condition_of(thing: Object, kind: str) -> Mapping[str, Any] | None:
+def condition_of(thing: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
     return next((c for c in status_of(thing).get("conditions") or () if c.get("type") == kind), None)
 
 

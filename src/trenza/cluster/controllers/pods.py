@@ -44,7 +44,8 @@ def is_active(pod: Object) -> bool:
     return not is_finished(pod) and not is_deleting(pod)
 
 
-def is_ready(pod: Object) -> bool:
+def is_ready(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod, or a node, has the condition Ready."""
     ready = condition_of(pod, "Ready")
     return ready is not None and ready.get("status") == "True"
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from trenza.check.verdict import Finding, Said, failed, passed, same
+from trenza.cluster.controllers.pods import is_ready
 from trenza.keeper.cluster_objects import ClusterObjects
 from trenza.keeper.manifests import pods_of
 from trenza.keeper.pods import served_by
 from trenza.keeper.scene import Scene
-from trenza.keeper.unready import Object, Trouble, is_ready, not_ready, trouble_of
+from trenza.keeper.unready import Object, Trouble, not_ready, trouble_of
 from trenza.model.checks import KubernetesObject
 from trenza.model.cluster import KINDS
 
