@@ -81,7 +81,7 @@ def test_a_student_with_kubectl_goes_from_nothing_to_all(cli: Cli) -> None:
     wrong = [one["because"] for checkpoint in report["checkpoints"] for one in checkpoint["checks"] if one["because"]]
     assert (report["points"], wrong) == (100, [])
     (fault,) = [one for one in report["checkpoints"][-1]["checks"] if one["kind"] == "fault"]
-    assert 1 < fault["evidence"]["answers"]["outages"][0]["seconds"] <= 20, "the node was missed, and its pod left out"
+    assert 1 < fault["evidence"]["answers"]["outages"][0]["seconds"] <= 10, "the node was missed, and its pod left out"
     assert points(cli) == 100, "what was shown stays so, though the pods are on one node now"
     assert "nothing is left" in cli.ok("down", LAB)
 

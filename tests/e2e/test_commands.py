@@ -316,6 +316,22 @@ def test_capture_to_a_file_is_read_by_tshark(pair: Cli) -> None:
     assert sorted(read.stdout.split("\n")[:4]) == sorted(["h2/c1.eth0\t8", "h1.eth0\t8", "h1.eth0\t0", "h2/c1.eth0\t0"])
 
 
+def test_what_waits_for_a_lab_says_that_it_has_ended(pair: Cli) -> None:
+    outage = ("outage", "--fault", "cut h1.eth0", "--probe", "ping h2 -> 10.0.0.1", "--deadline", "60s")
+    commands = {
+        words: pair.start(*words, stderr=subprocess.PIPE)
+        for words in (("capture", "c1.eth0", "-w", "c1.pcapng"), ("events", "-f"), outage)
+    }
+    said = commands["capture", "c1.eth0", "-w", "c1.pcapng"].stderr
+    assert said is not None and said.readline().startswith("listening")
+    until(lambda: "cut" in pair.ok("show", "faults"), what="the fault")
+    pair.ok("down")
+    for words, command in commands.items():
+        _, ended = command.communicate(timeout=10)
+        assert (words, ended.splitlines()[-1]) == (words, "pair has ended")
+        assert command.returncode == (1 if words == outage else 0)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_code_for_shells(cli: Cli, shell: str) -> None:
     assert "trenza" in cli.ok("completion", shell)

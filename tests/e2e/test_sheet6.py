@@ -8,7 +8,7 @@ import pytest
 from conftest import Cli, until
 from terminal import Terminal
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.side_by_side]
 
 VIP = "172.16.1.254"
 KEEPALIVED = """\

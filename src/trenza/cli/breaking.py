@@ -9,6 +9,7 @@ from typing import Any
 
 from trenza.cli.arguments import add_format, add_lab, complete_nodes
 from trenza.cli.speech import language, put, put_json, table, tr
+from trenza.cli.streaming import until_it_ends
 from trenza.client.session import ask, get_running
 from trenza.errors import TrenzaError, UsageError
 
@@ -124,7 +125,11 @@ def run_outage(arguments: argparse.Namespace) -> int:
     }
     if arguments.svg is not None and not os.access(Path(arguments.svg).absolute().parent, os.W_OK):
         raise UsageError(f"cannot write {arguments.svg}")  # before anything is broken for it
-    result = ask(lab, request)
+    result: Data = {}
+    with until_it_ends(lab):
+        result = ask(lab, request)
+    if not result:
+        return 1
     picture, lines = result.pop("picture", None), result.pop("lines")
     if arguments.svg is not None:
         try:

@@ -13,6 +13,7 @@ from typing import Any
 
 from trenza.cli.arguments import add_format, add_running_lab
 from trenza.cli.speech import language, note, put, put_json, put_line, tr
+from trenza.cli.streaming import until_it_ends
 from trenza.client.session import connect, converse, get_running
 from trenza.errors import UsageError
 
@@ -66,8 +67,10 @@ def run_check(arguments: argparse.Namespace) -> int:
 
     channel = connect(lab)
     channel.socket.settimeout(None)  # a question may take as long as its lab says
+    report: Data = {}
     try:
-        report = converse(channel, request, listener=show)
+        with until_it_ends(lab):
+            report = converse(channel, request, listener=show)
     except KeyboardInterrupt:
         if not arguments.watch:
             raise
@@ -75,6 +78,8 @@ def run_check(arguments: argparse.Namespace) -> int:
     finally:
         channel.close()
         progress.end()
+    if not report:
+        return 1
     if arguments.evidence is not None:
         _write_evidence(report, Path(arguments.evidence))
     _show(report, arguments.format)

@@ -14,7 +14,7 @@ from typing import Any
 from trenza.cli.arguments import add_format, add_lab, add_place, complete_nodes
 from trenza.cli.breaking import faults_table
 from trenza.cli.speech import language, note, printable, put, put_json, put_line, table, tr
-from trenza.cli.streaming import stream
+from trenza.cli.streaming import stream, until_it_ends
 from trenza.client.machine import machine_pids
 from trenza.client.session import RemoteError, ask, connect, converse, get_running, running_labs
 from trenza.errors import UsageError
@@ -298,8 +298,10 @@ def run_capture(arguments: argparse.Namespace) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+    result: dict[str, Any] = {}
     try:
-        result = converse(channel, request, [output, 2])
+        with until_it_ends(lab):
+            result = converse(channel, request, [output, 2])
     finally:
         channel.close()
     return int(result.get("status", 0))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from trenza.cli.speech import note, tr
@@ -15,11 +16,19 @@ def stream(lab: str, request: Mapping[str, Any], show: Callable[[dict[str, Any]]
     channel = connect(lab)
     channel.socket.settimeout(None)
     try:
-        converse(channel, request, listener=show)
+        with until_it_ends(lab):
+            converse(channel, request, listener=show)
+    finally:
+        channel.close()
+    return 0
+
+
+@contextmanager
+def until_it_ends(lab: str) -> Iterator[None]:
+    """A lab that ends within the block ends the block, which is said."""
+    try:
+        yield
     except KeeperError:
         if lab in running_labs():
             raise
         note(tr(f"{lab} has ended", f"{lab} ha terminado"))
-    finally:
-        channel.close()
-    return 0

@@ -6,6 +6,7 @@ whose event ended it, and what no event explains is said to be unexplained.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,9 @@ _TOLD_WITHIN_S = 0.1
 """An event is told a little after it took effect, and the first good answer may be there before."""
 
 _PARTLY = 0.8
+_CHANCE = 0.01
+"""How improbable as many good answers in a row must be to show that it is over, where only some are lost."""
+
 """A smaller share of lost questions, and the way there was open."""
 
 _SOON_S = 0.5
@@ -70,6 +74,8 @@ class Layer(StrEnum):
 
 _ABOVE = (Layer.HEALTH, Layer.SERVICE, Layer.CLUSTER)
 _CLUSTER_STATES = ("NotReady", "endpoints", "Ready", "Running")
+_FELT_STATES = ("endpoints", "Running")
+"""What packets notice of those; that a node is Ready or not is what somebody thinks of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +236,7 @@ def read_outage(
             events,
             fault_s,
             None if prediction is None else prediction.master_after,
-            partly=len(bad) < _PARTLY * len(during),
+            lost_share=len(bad) / len(during),
         ),
         Counter(sample.note for sample in bad),
         (_said(before), _said(during), _said(later)),
@@ -293,8 +299,10 @@ def _matters(milestone: Milestone, probe: Probe, server: str | None) -> bool:
     match milestone.layer:
         case Layer.HEALTH:
             return probe.kind is ProbeKind.HTTP and server in (None, milestone.node)
-        case Layer.SERVICE | Layer.CLUSTER:
+        case Layer.SERVICE:
             return probe.kind is not ProbeKind.PING
+        case Layer.CLUSTER:
+            return probe.kind is not ProbeKind.PING and milestone.event.fields.get("state") in _FELT_STATES
         case Layer.ARP:
             return bare_name(milestone.node) == bare_name(probe.source)
         case _:
@@ -309,19 +317,22 @@ def _segments(
     fault_s: float,
     server: str | None,
     *,
-    partly: bool,
+    lost_share: float,
 ) -> tuple[Segment, ...]:
     """The silence, split at the milestones that mattered. `server` is the balancer that answers at the end.
 
-    `partly`: others were answered meanwhile, so that the way there was not what was waited for; only what came right
-    before the end can have been.
+    Where others were answered meanwhile, the way there was not what was waited for; only what came right before the end
+    can have been. The end itself may have come later than the first of the answers: those may be chance.
     """
     if first_good_s is None:
         return ()
+    partly = lost_share < _PARTLY
+    by_chance_s = probe.interval_s * math.log(_CHANCE) / math.log(1 - lost_share) if partly else 0
+    told_by_s = first_good_s + max(_TOLD_WITHIN_S, by_chance_s)
     found = [
         milestone
         for event in events
-        if fault_s <= event.time_s <= first_good_s + _TOLD_WITHIN_S
+        if fault_s <= event.time_s <= told_by_s
         and (milestone := milestone_of(event)) is not None
         and _matters(milestone, probe, server)
     ]
@@ -351,10 +362,11 @@ def _segments(
 
 
 def _one_segment(begin_s: float, end_s: float, found: Sequence[Milestone]) -> Segment:
-    near = [one for one in found if end_s - _SOON_S <= one.time_s <= end_s + _TOLD_WITHIN_S]
+    near = [one for one in found if one.time_s >= end_s - _SOON_S]
     if not near:
         return Segment(begin_s, end_s, Layer.UNEXPLAINED)
-    return Segment(begin_s, end_s, near[-1].layer, near[-1])
+    ended = next((one for one in reversed(near) if one.time_s <= end_s + _TOLD_WITHIN_S), near[0])
+    return Segment(begin_s, end_s, ended.layer, ended)
 
 
 def _clustered(milestones: Sequence[Milestone]) -> Iterator[Milestone]:

@@ -109,11 +109,19 @@ class Traffic:
 
 
 class NetlinkSocket:
-    """A NETLINK_ROUTE socket of one network namespace. `close` it: it keeps the namespace alive."""
+    """A netlink socket of one network namespace. `close` it: it keeps the namespace alive."""
 
-    def __init__(self, home: Home, netns: int, *, groups: Sequence[int] = (), traffic: Traffic | None = None) -> None:
+    def __init__(
+        self,
+        home: Home,
+        netns: int,
+        *,
+        groups: Sequence[int] = (),
+        traffic: Traffic | None = None,
+        protocol: int = NETLINK_ROUTE,
+    ) -> None:
         with home.inside(netns):
-            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE)
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         for option in (_CAP_ACK, _EXT_ACK, _GET_STRICT_CHECK):
             self._socket.setsockopt(_SOL_NETLINK, option, 1)
         if groups:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
+import random
 import select
 import socket
 import struct
@@ -39,6 +41,7 @@ _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_TIMESPEC.size)
 _MAX_OPEN: Final = 256
 """Connections of one probe that may wait for an answer at a time."""
 
+_SOURCE_PORTS: Final = range(32768, 61000)
 _AT_A_TIME: Final = 64
 MAX_ANSWER_BYTES: Final = 1 << 18
 
@@ -231,13 +234,20 @@ class _Connection:
 
 
 class _Connector:
-    """TCP: a new connection for each question, closed when it is answered; of HTTP with a request."""
+    """TCP: a new connection for each question, closed when it is answered; of HTTP with a request.
+
+    Each asks from the port after the one before. The kernel's own choice begins at another place every ten seconds
+    (net/core/secure_seq.c) and meets ports of a while ago: whoever tracks connections sends those where the old one
+    went, which may be a server that has died since, and what was measured would be that.
+    """
 
     def __init__(self, vantage: Vantage, desk: _Desk) -> None:
         self.vantage = vantage
         self.samples: list[Sample] = []
         self._desk = desk
         self._request = http_request(vantage.probe) if vantage.probe.kind is ProbeKind.HTTP else b""
+        first = random.randrange(len(_SOURCE_PORTS))
+        self._ports = (_SOURCE_PORTS[number % len(_SOURCE_PORTS)] for number in itertools.count(first))
         self._open: dict[int, _Connection] = {}
         self._order: deque[_Connection] = deque()
 
@@ -253,6 +263,8 @@ class _Connector:
         family = socket.AF_INET if self.vantage.version == 4 else socket.AF_INET6
         with self._desk.home.inside(self.vantage.netns):
             sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        next(port for port in self._ports if _binds(sock, port))
         number = sock.connect_ex((self.vantage.address, self.vantage.probe.port))
         if number not in (0, errno.EINPROGRESS):
             sock.close()
@@ -319,6 +331,17 @@ class _Connector:
     def close(self) -> None:
         for connection in list(self._open.values()):
             self._desk.drop(connection.sock)
+
+
+def _binds(sock: socket.socket, port: int) -> bool:
+    """Whether the socket has the port now; False: somebody else has it."""
+    try:
+        sock.bind(("", port))
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return False
+    return True
 
 
 def _reason(error: OSError) -> str:

@@ -195,12 +195,14 @@ class Cluster:
     def delete_pod(self, name: str, **options: Any) -> None:
         self.ask("DELETE", f"/api/v1/namespaces/default/pods/{name}", options)
 
-    def service(self, name: str, address: str, port: int, target: int, pods: dict[str, str], **spec: Any) -> None:
+    def service(
+        self, name: str, address: str, port: int, target: int, pods: dict[str, str], protocol: str = "TCP", **spec: Any
+    ) -> None:
         """A service, and a slice with these pods (address by node)."""
         ports = [
             {
                 "name": "http",
-                "protocol": "TCP",
+                "protocol": protocol,
                 "port": port,
                 **({"nodePort": spec.pop("nodePort")} if "nodePort" in spec else {}),
             }
@@ -214,9 +216,9 @@ class Cluster:
                 "spec": {"clusterIP": address, "ports": ports, **spec},
             },
         )
-        self.endpoints(name, target, pods)
+        self.endpoints(name, target, pods, protocol)
 
-    def endpoints(self, name: str, target: int, pods: dict[str, str]) -> None:
+    def endpoints(self, name: str, target: int, pods: dict[str, str], protocol: str = "TCP") -> None:
         thing = {
             "kind": "EndpointSlice", "apiVersion": "discovery.k8s.io/v1", "addressType": "IPv4",
             "metadata": {"name": f"{name}-1", "labels": {"kubernetes.io/service-name": name}},
@@ -224,7 +226,7 @@ class Cluster:
                 {"addresses": [address], "nodeName": node, "conditions": {"ready": True}}
                 for address, node in pods.items()
             ],
-            "ports": [{"name": "http", "protocol": "TCP", "port": target}],
+            "ports": [{"name": "http", "protocol": protocol, "port": target}],
         }  # fmt: skip
         try:
             self.create("endpointslices", thing, "apis/discovery.k8s.io/v1")

@@ -13,6 +13,28 @@ SERVE = "import http.server,os;\nclass H(http.server.BaseHTTPRequestHandler):\n 
 READY = {"readinessProbe": {"httpGet": {"port": 8080}, "periodSeconds": 1}}
 ASK = "import urllib.request,sys\nfor _ in range({n}): print(urllib.request.urlopen('http://{to}',timeout=5).read().decode())"
 
+ECHO = """
+import os, socket
+listening = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+listening.bind(("", 5300))
+while True:
+    listening.sendto(os.uname().nodename.encode(), listening.recvfrom(99)[1])
+"""
+ASK_BY_UDP = """
+import socket, time
+asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+asking.bind(("", 40000))
+asking.settimeout(0.2)
+answers = open("/tmp/answers", "w", buffering=1)
+while True:
+    try:
+        asking.sendto(b"?", ("10.254.1.7", 53))
+        print(asking.recv(99).decode(), file=answers)
+        time.sleep(0.05)
+    except OSError:
+        print("nobody", file=answers)
+"""
+
 
 def web(cluster: Cluster, name: str, node: str) -> None:
     cluster.pod(name, node, "python3", "-c", SERVE, container=READY)
@@ -99,6 +121,28 @@ def test_nobody_behind_a_service_is_a_refusal_until_somebody_is(cluster: Cluster
     until(lambda: cluster.exec("client", "curl -s --max-time 5 http://10.254.1.3", check=False)["code"] == 0, "answers")
     wrong = cluster.exec("client", "curl -sS --max-time 5 http://10.254.1.3:81", check=False)
     assert wrong["code"] == 7, wrong
+
+
+def test_a_udp_client_that_goes_on_is_sent_to_who_is_there(cluster: Cluster) -> None:
+    """From one source port, without a pause: conntrack alone would send it to the first endpoint for good."""
+    for name, node in (("u1", "larrain"), ("u2", "concepcion")):
+        cluster.pod(name, node, "python3", "-c", ECHO)
+    cluster.pod("client", "larrain", "python3", "-uc", ASK_BY_UDP)
+    cluster.ready("client")
+    u1, u2 = cluster.ready("u1"), cluster.ready("u2")
+
+    def answers() -> list[str]:
+        return cluster.exec("client", "tail -n 5 /tmp/answers", check=False)["out"].split()
+
+    cluster.service("names", "10.254.1.7", 53, 5300, {}, protocol="UDP")
+    until(lambda: answers() == ["nobody"] * 5, "nobody's answers")
+    cluster.endpoints("names", 5300, {u1: "larrain"}, protocol="UDP")
+    until(lambda: answers() == ["u1"] * 5, "u1's answers")
+    cluster.endpoints("names", 5300, {u2: "concepcion"}, protocol="UDP")
+    until(lambda: answers() == ["u2"] * 5, "u2's answers")
+    cluster.endpoints("names", 5300, {u1: "larrain", u2: "concepcion"}, protocol="UDP")
+    until(lambda: f"dnat to {u1}:5300" in cluster.run("larrain", "nft list table ip kube-proxy"), "rules")
+    assert answers() == ["u2"] * 5, "who is served well is left in peace"
 
 
 def test_names_of_services_resolve(cluster: Cluster) -> None:

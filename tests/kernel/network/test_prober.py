@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 import time
@@ -107,6 +108,38 @@ def test_connections_are_answered_refused_or_left_waiting() -> None:
         assert good(refused) == 0
         assert {sample.note for sample in waiting.samples} == {"no answer"}
         assert waiting.waiting_since_s is not None
+
+
+def test_each_connection_comes_from_the_next_port_that_is_free() -> None:
+    with ground() as place:
+        place.become(star(2))
+        home, nodes = place.home, place.nodes.alive()
+        with home.inside(nodes[NodeName("h1")].netns):
+            server = socket.create_server(("10.0.0.2", 80))
+        server.settimeout(5)
+        prober = Prober([vantage(place, "tcp h0 -> 10.0.0.2:80")])
+        prober.start()
+        taken = None
+        ports: list[int] = []
+        try:
+            while len(ports) < 60:
+                connection, (_, port) = server.accept()
+                connection.close()
+                ports.append(port)
+                if taken is None and port + 30 in range(32768, 61000):
+                    with home.inside(nodes[NodeName("h0")].netns):
+                        taken = socket.create_server(("", port + 30))
+                        skipped = port + 30
+        finally:
+            prober.stop()
+            server.close()
+        assert taken is not None
+        taken.close()
+        (watched,) = prober.watched()
+        assert all(sample.answered_s is not None for sample in watched.samples)
+    steps = {(later - earlier) % (61000 - 32768) for earlier, later in itertools.pairwise(ports)}
+    assert skipped not in ports
+    assert steps == {1, 2}, "one after the other, but for the one that is taken"
 
 
 def test_nobody_elses_answers_count() -> None:

@@ -140,6 +140,16 @@ def test_one_request_in_three_is_lost_until_the_checks_notice() -> None:
     assert [segment.layer for segment in found.segments] == [Layer.HEALTH]
 
 
+def test_good_answers_by_chance_do_not_end_an_outage() -> None:
+    """Two in three are answered anyway, twelve in a row (240 ms) one time in a hundred."""
+    told = [event(at, "cluster", "master", f"told at {at}", state="endpoints") for at in (6.2, 6.22)]
+    (segment,) = read_outage(HTTP, thirds(), told, FAULT_S).segments
+    assert (segment.layer, segment.milestone and segment.milestone.text) == (Layer.CLUSTER, "told at 6.2")
+    late = event(6.4, "cluster", "master", "told", state="endpoints")
+    (segment,) = read_outage(HTTP, thirds(), [late], FAULT_S).segments
+    assert segment.layer is Layer.UNEXPLAINED
+
+
 def test_one_request_in_three_is_lost_until_the_cluster_withdraws_the_endpoint() -> None:
     lost = event(5.99, "cluster", "playancha", "the service default/web has lost 172.16.88.2", state="endpoints")
     ending = event(5.995, "cluster", "larrain", "the pod default/web is to end", state="Terminating")

@@ -412,10 +412,7 @@ class Agent:
             held = self._rules
             self._rules = None  # until it is known to be so
             try:
-                if held is None or held.network != wanted.network:
-                    await self.network.say(proxy.replacement(wanted))
-                else:
-                    await self.network.say(proxy.update(held, wanted))
+                await self._change_rules(held, wanted)
             except KernelError as error:
                 print(f"rules: {error.message}", file=sys.stderr, flush=True)
                 await asyncio.sleep(_RETRY_S)
@@ -423,6 +420,16 @@ class Agent:
                 continue
             self._rules = wanted
             took_s = loop.time() - began_s
+
+    async def _change_rules(self, held: Ruleset | None, wanted: Ruleset) -> None:
+        if held is None or held.network != wanted.network:
+            held = Ruleset(wanted.network)
+            await self.network.say(proxy.replacement(wanted))
+        else:
+            await self.network.say(proxy.update(held, wanted))
+        changed = [port for port in wanted.parts if port.protocol == "udp" and port not in held.parts]
+        if changed:
+            self.network.forget(lambda flow: proxy.leads_astray(flow, changed, wanted.network))
 
     def _wanted_rules(self, joined: Joined) -> Ruleset:
         own = joined.lease

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Final
@@ -18,7 +18,8 @@ from typing import Final
 from trenza.cluster.node.docker0 import BRIDGED, docker_mac
 from trenza.cluster.node.nft import Command
 from trenza.errors import KernelError
-from trenza.linux import netns, rtnetlink, rtnetlink_dump
+from trenza.linux import conntrack, netns, rtnetlink, rtnetlink_dump
+from trenza.linux.conntrack import Flow
 from trenza.linux.kernel import LinuxKernel
 from trenza.linux.netlink import NetlinkSocket, Refusal
 from trenza.linux.netns import Home
@@ -187,6 +188,16 @@ class HostNetwork:
         async with self._rules:
             for start in range(0, len(commands), _COMMANDS_AT_ONCE):
                 await _nft(commands[start : start + _COMMANDS_AT_ONCE])
+
+    def forget(self, unwanted: Callable[[Flow], bool]) -> None:
+        """Have the kernel forget flows that it tracks, so that their next packets are asked of the rules."""
+        sock = NetlinkSocket(self._home, self._netns, protocol=conntrack.NETLINK_NETFILTER)
+        try:
+            for flow in conntrack.flows(sock.dump(conntrack.DUMP_FLOWS)):
+                if unwanted(flow):
+                    sock.send([conntrack.forget(flow)])  # refused if it has ended meanwhile
+        finally:
+            sock.close()
 
 
 def host_nic_name(uid: str) -> str:

@@ -15,10 +15,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
+from socket import IPPROTO_UDP
 from typing import Any, Final
 
 from trenza.cluster.node import nft
 from trenza.cluster.node.nft import Command, Statement
+from trenza.linux.conntrack import Flow
 
 TABLE: Final = "kube-proxy"
 MASQUERADE_MARK: Final = 0x4000
@@ -314,6 +316,20 @@ def _endpoint_rules(port: ServicePort, endpoint: Endpoint, network: Network) -> 
     to = {"dnat": {"addr": str(endpoint.address), "port": endpoint.port}}
     rules.append((nft.match(nft.meta("l4proto"), port.protocol), to))
     return tuple(rules)
+
+
+def leads_astray(flow: Flow, ports: Iterable[ServicePort], network: Network) -> bool:
+    """Whether a flow of UDP to one of these ports goes where none of its endpoints is (any more).
+
+    Packets of UDP have no beginning: as long as its client goes on, no rule is asked again.
+    Source: Kubernetes' pkg/proxy/conntrack/cleanup.go.
+    """
+    return flow.protocol == IPPROTO_UDP and any(
+        flow.answers not in {endpoint.address for endpoint in port.endpoints}
+        for port in ports
+        if (flow.port == port.port and flow.to in (port.address, *port.external_addresses))
+        or (flow.port == port.node_port and flow.to in network.node_addresses)
+    )
 
 
 # ------------------------------------------------------------------ what to say to nft
