@@ -22,7 +22,7 @@ def sources(engine: Engine, there: Found, where: Sequence[str]) -> tuple[Source,
     """What `NODE`, `NODE.NIC` and `pod/…` words mean. Raises UsageError naming what there is."""
     found = []
     for word in where:
-        if there.is_in_cluster(word):
+        if there.is_pod(word):
             handle = there.handle(word)
             found.append(Source(handle.netns, handle.node.name, POD_NIC))
             continue

@@ -98,6 +98,9 @@ class Found:
         """Whether it is a pod's or a service's, of which theory knows nothing."""
         return word in self._meant
 
+    def is_pod(self, word: str) -> bool:
+        return isinstance(self._meant.get(word), Pod)
+
     def handle(self, word: str) -> NodeHandle:
         """A node that runs, or a pod that has its network, Ready or not."""
         meant = self._meant.get(word)
