@@ -62,7 +62,7 @@ def test_pods_are_places_where_one_works_looks_and_asks_from(cluster: Cluster, c
 
     # capture: what its eth0 sees, and only that
     capture = cli.start(
-        "capture", f"pod/{first}", "-e", "icmp", "-c", "2", "-t", "20",
+        "capture", f"pod/{first}.eth0", "-e", "icmp", "-c", "2", "-t", "20",
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert capture.stderr is not None

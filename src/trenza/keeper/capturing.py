@@ -42,7 +42,7 @@ def sources(engine: Engine, there: Found, where: Sequence[str]) -> tuple[Source,
 
 async def capture(engine: Engine, places: Places, connection: Connection, message: Message) -> None:
     """Run a capture into the client's descriptors until it ends by itself, or the client stops it or goes."""
-    where = [word.removesuffix(f".{POD_NIC}") if word.startswith("pod/") else word for word in message["where"]]
+    where = list(map(places.without_nic, message["where"]))
     descriptors = connection.take_descriptors(message.get("descriptors", 0))
     control_read, control_write = os.pipe()
     try:

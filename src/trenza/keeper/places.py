@@ -48,6 +48,10 @@ class Places:
             if pods is not None:
                 pods.close()
 
+    def without_nic(self, word: str) -> str:
+        """A pod that somebody named by its interface, as captures do, as a pod; any other word as it is."""
+        return word.removesuffix(f".{POD_NIC}") if isinstance(self._meant(word), Pod) else word
+
     async def names(self) -> list[str]:
         """What completes a word: nodes, and pods where there is a cluster that answers at once."""
         return [*self._engine.names(), *Pods(await self._pods_at_once(), (), (), {}).names()]
