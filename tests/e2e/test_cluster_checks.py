@@ -72,7 +72,9 @@ def test_a_student_with_kubectl_goes_from_nothing_to_all(cli: Cli) -> None:
     )
     cluster.kubectl("delete", "-f", str(mine))
     cluster.apply_apache()
-    assert because(cli, "service") == ["no Service has the node port 30081"], "what a later fault breaks is to be shown"
+    assert because(cli, "service") == ["no Service has the node port 30081"] * 2, (
+        "what a later fault breaks is to be shown"
+    )
     mine.write_text(shipped(cli, "affinity.yaml"))
     cluster.kubectl("apply", "-f", str(mine))
     report = checked(cli)
@@ -82,6 +84,15 @@ def test_a_student_with_kubectl_goes_from_nothing_to_all(cli: Cli) -> None:
     assert 1 < fault["evidence"]["answers"]["outages"][0]["seconds"] <= 10, "the node was missed, and its pod left out"
     assert points(cli) == 100, "what was shown stays so, though the pods are on one node now"
     assert "nothing is left" in cli.ok("down", LAB)
+
+
+def test_the_lab_tests_itself_and_sees_mistakes_in_manifests(cli: Cli) -> None:
+    solved = cli("lint", "--solve", LAB, "--sample", "2", "--seed", "1", "-f", "json", timeout_s=300)
+    found = json.loads(solved.stdout)
+    assert (solved.returncode, found["whole"]["points"], found["unused"]) == (0, 100, []), found
+    mutants = found["mutants"]
+    assert (mutants["survived"], len(mutants["killed"]), mutants["left_out"]) == ([], 2, 7)
+    assert all(".yaml Service " in one["name"] or ".yaml Repl" in one["name"] for one in mutants["killed"]), mutants
 
 
 def test_manifests_are_there_as_long_as_the_lab_says_so(cli: Cli) -> None:

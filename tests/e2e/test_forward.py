@@ -158,6 +158,29 @@ def test_what_cannot_be_reached_ends_the_connection_and_is_said(cli: Cli) -> Non
     assert "open" not in cli.ok("forward")
 
 
+def test_a_port_refuses_as_long_as_nobody_listens_where_it_leads(cli: Cli) -> None:
+    """A client of the API tries a connection that is taken and ended ten times; one that is refused it believes."""
+    cli.ok("up", cli.lab(LAB.format(lab="shut")))
+    port, loop = free_port(), free_port()
+    cli.ok("forward", str(port), "web", "172.16.1.254:8000")
+    cli.ok("forward", str(loop), "web", "[::1]:8001")
+    assert fetch(port) == b"hello from web"
+    assert refused(loop)
+    cli.ok("fault", "kill", "web", "http")
+    until(lambda: refused(port), what="the refusal")
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):  # it is still ours
+        other.bind(("127.0.0.1", port))
+    cli.ok("heal")
+    until(lambda: not refused(port), what="the port")
+    assert fetch(port) == b"hello from web"
+    assert refused(loop)
+    cli.types("web", "python3 -m http.server --bind :: -d /srv 8001 </dev/null >/dev/null 2>&1 &")
+    until(lambda: not refused(loop), what="the other port")
+    assert fetch(loop) == b"hello from web"
+    cli.ok("forward", "--stop", str(port))
+    cli.ok("forward", "--stop", str(loop))
+
+
 def test_a_forwarded_port_is_opened_again_by_whoever_starts_the_next_keeper(cli: Cli) -> None:
     path = cli.lab(LAB.format(lab="again"))
     cli.ok("up", path)

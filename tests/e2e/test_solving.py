@@ -68,7 +68,7 @@ def test_the_shipped_labs_test_themselves(cli: Cli) -> None:
 
 
 @pytest.mark.skipif(not soak(), reason="takes half an hour: TRENZA_SOAK=1")
-@pytest.mark.parametrize("lab", sorted(SAMPLES))
+@pytest.mark.parametrize("lab", [*sorted(SAMPLES), "kubernetes"])
 def test_every_mutant_of_the_shipped_labs_loses_points(cli: Cli, lab: str) -> None:
     words = ("--profile", "fast") if lab == "balanced-web" else ()
     status, document = solved(cli, lab, *words, timeout_s=7200)

@@ -8,6 +8,7 @@ has a meaning here: neither is mutated.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ from functools import partial
 from ipaddress import ip_interface
 from typing import TypeVar
 
+from trenza.check.altered_manifests import altered_manifests
+from trenza.model.cluster import MANIFESTS
 from trenza.model.names import Interface
 from trenza.model.state import (
     DEFAULT_MTU_BYTES,
@@ -197,6 +200,10 @@ def _route(route: Route, via: IpAddress | None = None) -> str:
     return f"{route.node} {to}{where}{metric}" + ("" if via is None else f" → {via}")
 
 
+def _holding(file: File, content: bytes) -> File:
+    return replace(file, content=content, digest=digest_of(content))
+
+
 class _Breeder:
     """Makes wrong states of one solution."""
 
@@ -315,8 +322,10 @@ class _Breeder:
         if isinstance(old, File) and old.digest != file.digest:
             yield f"{name} as in the base", (old,)
         else:
-            other = replace(file, content=_OTHER_TEXT, digest=digest_of(_OTHER_TEXT))
-            yield f"{name} with another text", (other,)
+            yield f"{name} with another text", (_holding(file, _OTHER_TEXT),)
+        if posixpath.dirname(file.path) == MANIFESTS and file.content is not None:
+            for words, text in altered_manifests(file.content.decode(errors="replace")):
+                yield f"{name} {words}", (_holding(file, text.encode()),)
 
     # ------------------------------------------------------------------ addresses that are free
     def _nobodys(self, ip: IpAddress) -> IpAddress | None:

@@ -14,6 +14,7 @@ from trenza.model.lab import Lab
 from trenza.model.names import NodeName, bare_name
 from trenza.model.state import Process, State
 from trenza.plan.wanted import cable_ends
+from trenza.spec.check_format import pod_of, service_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ def misread(lab: Lab, reference: State) -> Iterator[Misread]:
     for checkpoint in lab.checkpoints:
         for check in checkpoint.checks:
             if isinstance(check.question, FaultOutcome):
-                yield from _of_fault(check, check.question, around)
+                yield from _of_fault(check, check.question, around, clustered=lab.cluster is not None)
 
 
 def filters(lab: Lab) -> Iterator[tuple[Check, str]]:
@@ -49,7 +50,7 @@ def filters(lab: Lab) -> Iterator[tuple[Check, str]]:
                     yield check, one.question.frames
 
 
-def _of_fault(check: Check, question: FaultOutcome, around: Surroundings) -> Iterator[Misread]:
+def _of_fault(check: Check, question: FaultOutcome, around: Surroundings, *, clustered: bool) -> Iterator[Misread]:
     try:
         read_fault(question.fault.split(), {}, around)
     except UsageError as error:
@@ -58,7 +59,9 @@ def _of_fault(check: Check, question: FaultOutcome, around: Surroundings) -> Ite
         try:
             probe = parse_probe(text)
             for name in (probe.source, probe.target):
-                _require_node(name, around, address=name is probe.target)
+                is_target = name is probe.target
+                if not (clustered and (pod_of(name) or (is_target and service_of(name)))):
+                    _require_node(name, around, address=is_target)
         except UsageError as error:
             yield Misread(check, text, error)
 

@@ -68,5 +68,5 @@ def failed(
     return Finding(Verdict.FAIL, said, min(credit, 1.0), because, hint, stays, evidence)
 
 
-def cannot_tell(said: Said, *, hint: Said = NOTHING, **evidence: Any) -> Finding:
-    return Finding(Verdict.CANNOT_TELL, said, 0.0, said, hint, evidence=evidence)
+def cannot_tell(said: Said, *, hint: Said = NOTHING, stays: bool = False, **evidence: Any) -> Finding:
+    return Finding(Verdict.CANNOT_TELL, said, 0.0, said, hint, stays, evidence)

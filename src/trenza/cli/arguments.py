@@ -33,14 +33,23 @@ def complete_lab_files(prefix: str, **_: object) -> list[str]:
 
 def complete_nodes(parsed_args: argparse.Namespace, **_: object) -> list[str]:
     """Nodes of the running lab that is meant."""
+    return _names(parsed_args, {"verb": "nodes"})
+
+
+def complete_places(parsed_args: argparse.Namespace, prefix: str = "", **_: object) -> list[str]:
+    """Nodes of the running lab that is meant; its cluster is asked for pods where one begins to be typed."""
+    return _names(parsed_args, {"verb": "nodes", "pods": prefix.startswith("pod/"[: len(prefix)])})
+
+
+def _names(parsed_args: argparse.Namespace, request: dict[str, Any]) -> list[str]:
     from trenza.client.session import ask, get_running
 
     try:
-        lab = get_running(getattr(parsed_args, "lab", None))
-        nodes: list[str] = ask(lab, {"verb": "nodes"})["nodes"]
+        nodes: list[str] = ask(get_running(getattr(parsed_args, "lab", None)), request)["nodes"]
     except TrenzaError:
         return []
-    return [*nodes, *(name.rsplit("/", 1)[1] for name in nodes if "/" in name)]
+    contained = [name for name in nodes if "/" in name and not name.startswith("pod/")]
+    return [*nodes, *(name.rsplit("/", 1)[1] for name in contained)]
 
 
 def add_lab(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +78,12 @@ def add_node(parser: argparse.ArgumentParser, name: str = "node", **options: Any
     """A node, by full name (`host1/c1`) or by its bare name where that is unique."""
     action = parser.add_argument(name, metavar=name.upper(), **options)
     _completed_by(action, complete_nodes)
+
+
+def add_place(parser: argparse.ArgumentParser, name: str = "node", **options: Any) -> None:
+    """A node, or a pod of the lab's cluster."""
+    action = parser.add_argument(name, metavar=name.upper(), **options)
+    _completed_by(action, complete_places)
 
 
 def add_format(parser: argparse.ArgumentParser, *extra: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trenza.cli.arguments import add_running_lab
-from trenza.cli.speech import language, note, put, table, tr
+from trenza.cli.speech import note, put, table, tr
 from trenza.client.session import ask, get_running
 
 Data = Mapping[str, Any]
@@ -162,4 +162,4 @@ def _backends(shown: Data, service: Data) -> list[str]:
 def service_request(name: str) -> dict[str, str]:
     """What the keeper is asked for the rules behind a service, NAME or NAMESPACE/NAME."""
     namespace, slash, bare = name.rpartition("/")
-    return {"service": bare, "namespace": namespace if slash else "default", "language": language()}
+    return {"service": bare, "namespace": namespace if slash else "default"}

@@ -10,16 +10,18 @@ import sys
 import time
 from pathlib import Path
 
-from trenza.cli.arguments import add_format, add_lab, add_node
-from trenza.cli.speech import note, printable, put, put_json, tr
+from trenza.cli.arguments import add_format, add_lab, add_node, add_place
+from trenza.cli.speech import language, note, printable, put, put_json, tr
 from trenza.client.session import RemoteError, ask, get_running
 from trenza.client.terminal import run_command
 from trenza.errors import UsageError
 
+IN_A_POD = "a node, or of a cluster pod/NAME, pod/LABEL=VALUE, pod/@NODE (the first that is Ready)"
+
 
 # ---------------------------------------------------------------- sh and exec
 def configure_sh(parser: argparse.ArgumentParser) -> None:
-    add_node(parser)
+    add_place(parser, help=IN_A_POD)
     add_lab(parser)
     parser.add_argument("-u", "--user", help="as this account of the node instead of root")
     parser.add_argument("--no-record", action="store_true", help="do not keep what is typed for `trenza history`")
@@ -42,7 +44,7 @@ def configure_exec(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-T", "--no-tty", action="store_true", help="no terminal, even if this is one")
     parser.add_argument("--no-record", action="store_true", help="do not keep it for `trenza history`")
-    add_node(parser)
+    add_place(parser, help=IN_A_POD)
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the command and its arguments")
 
 
@@ -93,6 +95,8 @@ def _run(
             user=user,
             cwd=cwd,
             environment=environment,
+            language=language(),
+            told=lambda pod: note(tr(f"in {pod}", f"en {pod}")),
         )
     except RemoteError as error:
         if "status" in error.fields:  # the command could not be executed: 125, 126 or 127, as a shell would say

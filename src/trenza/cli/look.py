@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from trenza.cli.arguments import add_format, add_lab, add_node, complete_nodes
+from trenza.cli.arguments import add_format, add_lab, add_place, complete_nodes
 from trenza.cli.breaking import faults_table
 from trenza.cli.speech import language, note, printable, put, put_json, put_line, table, tr
 from trenza.cli.streaming import stream, until_it_ends
@@ -32,7 +32,7 @@ _OTHER_WORDS = {
 def _show_cluster(lab: str, services: Sequence[str], form: str) -> int:
     from trenza.cli.clusters import put_cluster, service_request
 
-    shown = ask(lab, {"verb": "cluster", **(service_request(services[0]) if services else {})})
+    shown = ask(lab, {"verb": "cluster", "language": language(), **(service_request(services[0]) if services else {})})
     if form == "json":
         put_json("cluster", shown)
     else:
@@ -105,13 +105,18 @@ def _nodes_table(nodes: Sequence[Data]) -> str:
         if not nics:
             rows.append([*first, "", "", "", ""])
         for index, nic in enumerate(nics):
-            place = nic["bridge"] if nic["bridge"] else nic["peer"]
             addresses = " ".join(address for address in nic["addresses"] if not address.startswith("fe80:"))
             label = first if index == 0 else [" ", " ", " "]
             state = nic["state"] if nic["kind"] != "bridge" else f"{nic['state']} (bridge)"
-            rows.append([*label, nic["name"], addresses, state, place])
+            rows.append([*label, nic["name"], addresses, state, _plugged_into(nic)])
     header = ["NODE", "KIND", "STATE", "NIC", "ADDRESS", "LINK", tr("PLUGGED INTO", "CONECTADO A")]
     return table(header, rows)
+
+
+def _plugged_into(nic: Data) -> str:
+    """The bridge that an interface is a port of, and the pod that it leads to; else its other end."""
+    pod = (nic["peer"] or "").removesuffix(".eth0") if (nic["peer"] or "").startswith("pod/") else ""
+    return f"{nic['bridge']} ({pod})" if nic["bridge"] and pod else nic["bridge"] or nic["peer"]
 
 
 def _put_node(node: Data, services: Sequence[Data]) -> None:
@@ -126,7 +131,7 @@ def _put_node(node: Data, services: Sequence[Data]) -> None:
     rows = [
         [nic["name"], nic["kind"], nic["state"], nic["mac"], nic["mtu"],
          " ".join(f"{one} (dhcp)" if one in nic["leased"] else one for one in nic["addresses"]),
-         nic["bridge"] or nic["peer"]]
+         _plugged_into(nic)]
         for nic in node["nics"]
     ]  # fmt: skip
     if rows:
@@ -254,7 +259,9 @@ def _say_kinds(lab: str, request: Data) -> None:
 
 # ---------------------------------------------------------------- capture
 def configure_capture(parser: argparse.ArgumentParser) -> None:
-    add_node(parser, "where", nargs="+", help="NODE (all its interfaces) or NODE.NIC; several go into one file")
+    add_place(
+        parser, "where", nargs="+", help="NODE (all its interfaces), NODE.NIC or pod/NAME; several go into one file"
+    )
     add_lab(parser)
     parser.add_argument("-w", "--write", metavar="FILE", help="pcapng to a file, or to stdout with -")
     parser.add_argument("-e", "--filter", default="", metavar="EXPR", help="a pcap filter: 'arp or icmp'")
@@ -276,6 +283,7 @@ def run_capture(arguments: argparse.Namespace) -> int:
     request = {
         "verb": "capture",
         "where": arguments.where,
+        "language": language(),
         "summary": arguments.write is None,
         "filter": arguments.filter,
         "count": arguments.count,

@@ -69,6 +69,9 @@ def _listener(host: str, port: int) -> socket.socket:
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((host, port))
+        if not port:  # Linux lets go of a port that it chose itself when the socket is shut, as the keeper does
+            with sock:
+                return _listener(host, sock.getsockname()[1])
         sock.listen(_BACKLOG)
     except OSError:
         sock.close()

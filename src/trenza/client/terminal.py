@@ -33,11 +33,14 @@ def run_command(
     cwd: str | None = None,
     descriptors: Sequence[int] = (0, 1, 2),
     forwarding: bool = True,
+    language: str = "en",
+    told: Callable[[str], None] = lambda _: None,
 ) -> int:
-    """Run a command in a node with our own stdin, stdout and stderr, or in a terminal; its exit status.
+    """Run a command in a node or pod with our own stdin, stdout and stderr, or in a terminal; its exit status.
 
     Of a `shell` the lines typed in it are recorded, of any other command itself. With `forwarding` the signals that
-    people send us go to the command; without, they mean us, and the command ends with us.
+    people send us go to the command; without, they mean us, and the command ends with us. Of the pods that were meant,
+    `told` hears which one it is.
     """
     channel = connect(lab)
     request: dict[str, Any] = {
@@ -50,6 +53,7 @@ def run_command(
         "tty": terminal,
         "record": record,
         "shell": shell,
+        "language": language,
         "descriptors": 0 if terminal else len(descriptors),
     }
     try:
@@ -59,7 +63,7 @@ def run_command(
             request["size"] = [size.lines, size.columns]
             request["env"].setdefault("TERM", os.environ.get("TERM", "xterm"))
             channel.send(request)
-            return _interact(channel)
+            return _interact(channel, told)
 
         def typed(data: bytes) -> None:
             channel.send({"typed": base64.b64encode(data).decode()})
@@ -67,7 +71,7 @@ def run_command(
         with _Pumps(descriptors, typed if shell and record else None) as pumps:
             channel.send(request, pumps.given)
             pumps.begin()
-            return _wait(channel, pumps, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if forwarding else ())
+            return _wait(channel, pumps, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if forwarding else (), told)
     finally:
         channel.close()
 
@@ -166,7 +170,7 @@ class _Pumps:
             self._input = None
 
 
-def _wait(channel: Channel, pumps: _Pumps, forwarded: Sequence[int]) -> int:
+def _wait(channel: Channel, pumps: _Pumps, forwarded: Sequence[int], told: Callable[[str], None]) -> int:
     """Until the command ends; some signals go to it, as if it ran here."""
 
     def forward(number: int, _: object) -> None:
@@ -177,7 +181,7 @@ def _wait(channel: Channel, pumps: _Pumps, forwarded: Sequence[int]) -> int:
         while True:
             if not channel.pending() and not pumps.wait(channel.socket.fileno()):
                 continue
-            status = _status(_heard(channel))
+            status = _status(_heard(channel), told)
             if status is not None:
                 pumps.drain()
                 return status
@@ -194,19 +198,21 @@ def _heard(channel: Channel) -> Message | bytes | None:
         return None
 
 
-def _status(message: Any) -> int | None:
+def _status(message: Any, told: Callable[[str], None]) -> int | None:
     if message is None:
         raise KeeperError("the keeper ended while the command ran")
     if isinstance(message, bytes):
         return None
     if "error" in message:
         raise RemoteError(message["error"])
+    if "in" in message:
+        told(message["in"])
     if "result" in message:
         return int(message["result"]["status"])
     return None
 
 
-def _interact(channel: Channel) -> int:
+def _interact(channel: Channel, told: Callable[[str], None]) -> int:
     """Carry this terminal to the node's and back."""
     wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     resized = False
@@ -241,7 +247,7 @@ def _interact(channel: Channel) -> int:
                     sys.stdout.buffer.write(message)
                     sys.stdout.buffer.flush()
                     continue
-                status = _status(message)
+                status = _status(message, told)
                 if status is not None:
                     return status
     finally:

@@ -1,7 +1,7 @@
 """Probes: questions asked again and again, as people write them, and their packets as bytes.
 
 `ping user -> 172.16.1.254`, `http user -> http://172.16.1.254:8000`, `tcp user -> 10.0.0.1:80`; at the end perhaps
-`every 20ms`.
+`every 20ms`. Whom a name means is for others to find out: a node's, in a cluster `pod/NAME` and `SERVICE.svc`.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ MIN_INTERVAL_S = 0.005
 
 _ARROW = re.compile(r"\s*(?:->|→)\s*")
 _EVERY = re.compile(r"\s+every\s+(\S+)$")
+_AT_POD = re.compile(r"(?:http://)?(?P<pod>pod/[^:]+)(?::(?P<port>\d+)(?P<path>/\S*)?)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One probe. `target` is an address or a node's name; `port` and `path` where the kind has them."""
+    """One probe. `target` is an address or a name; `port` and `path` where the kind has them."""
 
     kind: ProbeKind
     source: str
@@ -88,6 +89,11 @@ def _target(kind: ProbeKind, to: str, text: str) -> tuple[str, int, str]:
         if "://" in to or not to.count(":") != 1:
             raise UsageError(f"probe {text!r}: a ping has no port", hint=FORMS[kind])
         return to, 0, "/"
+    pod = _AT_POD.fullmatch(to)  # its slash is no path's beginning
+    if pod is not None:
+        if pod["port"] is None or not 0 < int(pod["port"]) < 65536:
+            raise UsageError(f"probe {text!r}: write the pod's port too", hint=f"{kind} NODE -> pod/NAME:80")
+        return pod["pod"], int(pod["port"]), pod["path"] or "/"
     if kind is ProbeKind.HTTP and "://" not in to:
         to = f"http://{to}"
     if kind is ProbeKind.HTTP and not to.startswith("http://"):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from trenza.errors import UsageError
 from trenza.fault.catalogue import Cut, Down, Fault, Impair, Impairment, Kill, Partition, Pause, PowerOff, Stop
+from trenza.model.cluster import PARTS
 from trenza.model.names import Interface, NicName, NodeName, bare_name
 from trenza.model.state import Bridge, NodeKind, State, Veth
 
@@ -62,11 +63,11 @@ def read_fault(words: Sequence[str], options: Mapping[str, str], around: Surroun
         case "poweroff":
             return _power_off(names[0], around)
         case "kill":
-            return Kill(*_service(names, around))
+            return Kill(*_service(kind, names, around))
         case "stop":
-            return Stop(*_service(names, around))
+            return Stop(*_service(kind, names, around))
         case "pause":
-            return Pause(*_service(names, around))
+            return Pause(*_service(kind, names, around))
         case "impair":
             return _impair(names[0], options, around)
         case _:
@@ -126,9 +127,18 @@ def _interface(name: str, around: Surroundings) -> Interface:
     if matching:
         raise UsageError(f"{name} is ambiguous: {' '.join(sorted(map(str, matching)))}")
     known = {bridge.nic for bridge in bridges}
-    raise UsageError(
-        f"{name!r} is no bridge, and no interface as NODE.NIC", hint=_near(name, known) or f"bridges: {_listed(known)}"
-    )
+    hint = _of_node(name, around) or _near(name, known) or f"bridges: {_listed(known)}"
+    raise UsageError(f"{name!r} is no bridge, and no interface as NODE.NIC", hint=hint)
+
+
+def _of_node(name: str, around: Surroundings) -> str | None:
+    """Where a node is named and one of its cables is meant: the ends of these that it has."""
+    nodes = [node for node in around.state.nodes if name in (node, bare_name(node))]
+    ends = [end.interface for thing in around.state if isinstance(thing, Veth) for end in (thing.a, thing.b)]
+    own = sorted(str(end) for end in ends if end.node in nodes)
+    if len(own) == 1:
+        return f"did you mean {own[0]}?"
+    return f"{name} is a node; its cables end at: {_listed(own)}" if own else None
 
 
 def _cable(name: str, around: Surroundings) -> tuple[Interface, Interface, str | None]:
@@ -137,7 +147,8 @@ def _cable(name: str, around: Surroundings) -> tuple[Interface, Interface, str |
         return *around.cables[name], name
     if "." not in name:
         known = around.cables
-        hint = _near(name, known) or (f"cables: {_listed(known)}" if known else "name one of its ends: NODE.NIC")
+        hint = _of_node(name, around) or _near(name, known)
+        hint = hint or (f"cables: {_listed(known)}" if known else "name one of its ends: NODE.NIC")
         raise UsageError(f"unknown cable {name!r}", hint=hint)
     interface = _interface(name, around)
     for thing in around.state:
@@ -148,13 +159,24 @@ def _cable(name: str, around: Surroundings) -> tuple[Interface, Interface, str |
     raise UsageError(f"{interface} is no end of a cable")
 
 
-def _service(names: Sequence[str], around: Surroundings) -> tuple[NodeName, str]:
+def _service(kind: str, names: Sequence[str], around: Surroundings) -> tuple[NodeName, str]:
     node = _node(names[0], around)
     known = around.services.get(node, ())
     if names[1] not in known:
-        hint = _near(names[1], known) or (f"it runs: {_listed(known)}" if known else "it runs no service")
+        hint = _part(kind, names[1], node, around) or _near(names[1], known)
+        hint = hint or (f"it runs: {_listed(known)}" if known else "it runs no service")
         raise UsageError(f"{node} runs no {names[1]!r}", hint=hint)
     return node, names[1]
+
+
+def _part(kind: str, name: str, node: NodeName, around: Surroundings) -> str | None:
+    """Of what is a part of a cluster's server or agents: of which, and how that is broken."""
+    whole = PARTS.get(name)
+    if whole is None:
+        return None
+    hosts = sorted(one for one, known in around.services.items() if whole in known)
+    host = node if node in hosts else next(iter(hosts), None)
+    return None if host is None else f"{name} is a part of {whole} here: {kind} {host} {whole}"
 
 
 # ---------------------------------------------------------------- kinds

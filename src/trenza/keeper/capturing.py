@@ -11,21 +11,24 @@ from trenza.engine.engine import Engine
 from trenza.engine.suggestions import suggest
 from trenza.errors import UsageError
 from trenza.keeper.connection import Connection
+from trenza.keeper.places import Found, Places
+from trenza.keeper.pods import POD_NIC
 from trenza.linux.capture import Settings, Source, command
-from trenza.linux.nodes import Nodes
 from trenza.model.names import Interface, NicName
 from trenza.wire import Message
 
 
-def sources(engine: Engine, nodes: Nodes, where: Sequence[str]) -> tuple[Source, ...]:
-    """What `NODE` and `NODE.NIC` words mean. Raises UsageError naming what there is."""
+def sources(engine: Engine, there: Found, where: Sequence[str]) -> tuple[Source, ...]:
+    """What `NODE`, `NODE.NIC` and `pod/…` words mean. Raises UsageError naming what there is."""
     found = []
     for word in where:
+        if there.is_pod(word):
+            handle = there.handle(word)
+            found.append(Source(handle.netns, handle.node.name, POD_NIC))
+            continue
         node_word, dot, nic_word = word.partition(".")
-        node = engine.resolve(node_word)
-        handle = nodes.alive().get(node)
-        if handle is None:
-            raise UsageError(f"{node} is not running", hint=f"trenza start {node}")
+        handle = there.handle(node_word)
+        node = handle.node.name
         nic = None
         if dot:
             interface = Interface(node, NicName(nic_word))
@@ -37,27 +40,29 @@ def sources(engine: Engine, nodes: Nodes, where: Sequence[str]) -> tuple[Source,
     return tuple(found)
 
 
-async def capture(engine: Engine, nodes: Nodes, connection: Connection, message: Message) -> None:
+async def capture(engine: Engine, places: Places, connection: Connection, message: Message) -> None:
     """Run a capture into the client's descriptors until it ends by itself, or the client stops it or goes."""
+    where = list(map(places.without_nic, message["where"]))
     descriptors = connection.take_descriptors(message.get("descriptors", 0))
     control_read, control_write = os.pipe()
     try:
         output, messages = descriptors
-        settings = Settings(
-            sources(engine, nodes, message["where"]),
-            output=output,
-            pcapng=not message["summary"],
-            expression=message["filter"],
-            snaplen_bytes=message["snaplen"],
-            max_frames=message["count"],
-            max_s=message["seconds"],
-            control=control_read,
-            messages=messages,
-        )
-        argv, inherited = command(settings)
-        process = await asyncio.create_subprocess_exec(
-            *argv, pass_fds=inherited, stdin=DEVNULL, stdout=DEVNULL, stderr=messages
-        )
+        async with places.found(where, message.get("language") or "en") as there:
+            settings = Settings(
+                sources(engine, there, where),
+                output=output,
+                pcapng=not message["summary"],
+                expression=message["filter"],
+                snaplen_bytes=message["snaplen"],
+                max_frames=message["count"],
+                max_s=message["seconds"],
+                control=control_read,
+                messages=messages,
+            )
+            argv, inherited = command(settings)
+            process = await asyncio.create_subprocess_exec(
+                *argv, pass_fds=inherited, stdin=DEVNULL, stdout=DEVNULL, stderr=messages
+            )
     except BaseException:
         os.close(control_write)
         raise

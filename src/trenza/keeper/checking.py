@@ -178,7 +178,7 @@ class Run:
             tell(checkpoint, number + 1, result)
 
         alone: list[tuple[Checkpoint, int, Check]] = []
-        began = time.monotonic()
+        began = unbroken = time.monotonic()
         async with asyncio.TaskGroup() as group:
             for checkpoint in self._chosen:
                 for number, check in enumerate(checkpoint.checks):
@@ -191,17 +191,29 @@ class Run:
                 raise UsageError("whoever asked has gone")
             if self._polling.enough:
                 break
-            waited = time.monotonic() - began > self._polling.patience_s
             before = [one for one in results[checkpoint.name] if one is not None]
-            await ask(checkpoint, number, self._alone(checkpoint, check, before, connection, waited=waited))
+            times = (time.monotonic() - began, time.monotonic() - unbroken)
+            await ask(checkpoint, number, self._alone(checkpoint, check, before, connection, *times))
+            if isinstance(check.question, FaultOutcome):
+                unbroken = time.monotonic()
         return {name: [one for one in found if one is not None] for name, found in results.items()}
 
     async def _alone(
-        self, checkpoint: Checkpoint, check: Check, before: Sequence[Result], connection: Connection, *, waited: bool
+        self,
+        checkpoint: Checkpoint,
+        check: Check,
+        before: Sequence[Result],
+        connection: Connection,
+        asking_s: float,
+        left_alone_s: float,
     ) -> Result:
-        """A question that is asked while no other is. Nothing is broken where things do not work yet."""
+        """A question that is asked while no other is. Nothing is broken where things do not work yet.
+
+        The run has been `asking_s` long, and for `left_alone_s` nothing has been broken.
+        """
         if not isinstance(check.question, FaultOutcome):
-            result = await self._polling.result(check, connection, self._done, waited=waited)
+            waited = asking_s > self._polling.patience_s
+            result = await self._polling.result(check, connection, self._done, waited=waited, left_alone_s=left_alone_s)
             if self._breaker_of(check) is not None and self._is_somebodys:
                 return replace(result, check=replace(check, until=None))  # it has to be shown, once, before it breaks
             return result

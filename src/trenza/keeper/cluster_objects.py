@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from trenza.engine.engine import Engine
-from trenza.errors import KeeperError
 from trenza.keeper.clustering import READY_S, Clustering
 from trenza.keeper.manifests import Manifests
 from trenza.keeper.pods import Pods
@@ -92,28 +91,35 @@ class ClusterObjects:
 
     # ------------------------------------------------------------------ what there is
     async def list(self, plural: str) -> Sequence[dict[str, Any]]:
-        """All objects of a kind. Raises ApiError, and UsageError where there is no cluster."""
+        """All objects of a kind. Raises Unanswered, ApiError, and UsageError where there is no cluster."""
+        from trenza.cluster.api import ApiError
         from trenza.cluster.kinds.resources import RESOURCES
 
         resource = next(one for one in RESOURCES if one.plural == plural)
         version = f"{resource.group}/{resource.version}" if resource.group else resource.version
         cluster = self._clustering.required()
         if not self._clustering.should_answer:
-            raise KeeperError(f"the API server of {cluster.master.node} is not running", hint="trenza heal")
+            raise self._clustering.unanswered()
         api = self._clustering.api(cluster)
         try:
             found = (await api.list(f"{version}/{plural}")).items
+        except ApiError as error:
+            if error.status:
+                raise
+            raise self._clustering.unanswered(error) from error
         finally:
             api.close()
         return [{"apiVersion": version, "kind": resource.kind, **one} for one in found]
 
     async def pods(self) -> Pods:
         """The pods and services of now; close them. Raises like `list`."""
+        from trenza.cluster.node.containers import pause_node
+
         pods, services, slices = await asyncio.gather(*map(self.list, ("pods", "services", "endpointslices")))
         namespaces: dict[str, int] = {}
         for member in self._clustering.required().nodes:
             names = {
-                f"{member.node}/pod.{one['metadata']['uid']}": one["metadata"]["uid"]
+                pause_node(member.node, one["metadata"]["uid"]): one["metadata"]["uid"]
                 for one in pods
                 if one["spec"].get("nodeName") == member.node
             }

@@ -14,14 +14,16 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trenza.check.verdict import Said
 from trenza.cluster.controllers.pods import is_ready
 from trenza.engine.engine import Engine
 from trenza.errors import TrenzaError, UsageError
+from trenza.keeper.absent import Unanswered
 from trenza.keeper.connection import Connection
 from trenza.linux.inside import SandboxNodes
 from trenza.linux.netns import Home
@@ -32,6 +34,7 @@ from trenza.model.names import NodeName
 from trenza.wire import Message
 
 if TYPE_CHECKING:
+    from trenza.cluster.api import ApiError
     from trenza.cluster.client import HttpApi
     from trenza.cluster.server.tls import Authority
     from trenza.keeper.reporter import Reporter
@@ -49,7 +52,18 @@ _LOG_BYTES = 4 << 20
 class Clustering:
     """Looks after the cluster of one lab, if it has one."""
 
-    def __init__(self, engine: Engine, nodes: SandboxNodes, home: Home, directory: Path, *, single_id: bool) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        nodes: SandboxNodes,
+        home: Home,
+        directory: Path,
+        ended: Callable[[], None],
+        *,
+        single_id: bool,
+    ) -> None:
+        """`ended` is called when the server or an agent has."""
+        self._ended = ended
         self._engine = engine
         self._nodes = nodes
         self._home = home
@@ -182,6 +196,7 @@ class Clustering:
 
     def _see_end(self, what: str) -> None:
         self._forget(what)
+        self._ended()
         where = "" if what == SERVER else what
         self._engine.journal.say("cluster", where, f"{_named(what)} has ended", es=f"{_named_es(what)} ha terminado")
         self._loop.call_later(_AGAIN_S, self.attend)
@@ -305,6 +320,23 @@ class Clustering:
             raise UsageError(f"{self._engine.lab.name} has no cluster", hint="cluster: {master: …, nodes: […]}")
         return cluster
 
+    def unanswered(self, error: ApiError | None = None) -> Unanswered:
+        """That the API server does not answer, and why: its host, a fault, or what came of asking it."""
+        master = self.required().master.node
+        if master not in self._nodes.alive():
+            said = Said(f"{master}, the master, is not running", f"{master}, el maestro, no está en marcha")
+            return Unanswered(said, f"trenza start {master}")
+        en, es = f"the API server of {master} does not answer", f"el servidor de la API de {master} no responde"
+        for fault in () if self._engine.faults is None else self._engine.faults.active:
+            rests = {(one.node, one.service) for one in fault.resting} | set(fault.paused)
+            if (master, SERVER_NAME) in rests:
+                said = Said(f"{en}: there is a fault, {fault.text}", f"{es}: hay una avería, {fault.text}")
+                return Unanswered(said, f"trenza heal {fault.id}")
+        cause = None if error is None else error.__cause__
+        # asyncio puts the address where the reason was
+        why = f": {os.strerror(cause.errno)}" if isinstance(cause, OSError) and cause.errno else ""
+        return Unanswered(Said(en + why, es + why), f"trenza events --kind cluster; trenza logs {master}")
+
     async def kubeconfig(self, connection: Connection, message: Message) -> None:
         """A kubeconfig for somebody outside, who reaches the server at a port of the machine's loopback."""
         from trenza.cluster.server.tls import kubeconfig
@@ -329,12 +361,12 @@ class Clustering:
         from trenza.cluster.api import ApiError
         from trenza.cluster.explained import explained
 
-        cluster = self.required()
+        cluster, language = self.required(), message.get("language") or "en"
         api = self.api(cluster)
         try:
             found: dict[str, Sequence[Any]] = dict.fromkeys(("nodes", "pods", "services", "slices"), ())
             leases: list[Message] = []
-            store, problem = await self._store(cluster, api), None
+            store, problem = await self._store(cluster, api, language), None
             try:
                 for kind in ("nodes", "pods", "services"):
                     found[kind] = (await api.list(f"v1/{kind}")).items
@@ -348,16 +380,27 @@ class Clustering:
             raise UsageError(problem)
         if message.get("service"):
             names = str(message["namespace"]), str(message["service"])
-            words = explained(cluster, found["services"], found["slices"], *names, str(message["language"]))
+            words = explained(cluster, found["services"], found["slices"], *names, language)
             connection.send({"result": {"service": "/".join(names), "words": words}})
             return
         connection.send({"result": {**found, "leases": leases, "store": store, "problem": problem}})
 
-    async def _store(self, cluster: Cluster, api: HttpApi) -> Message:
-        """The store's alarms, and of its members who each is and what is wrong with it."""
+    async def _store(self, cluster: Cluster, api: HttpApi, language: str) -> Message:
+        """The store's alarms, and of its members who each is and what is wrong with it.
+
+        Raises KeeperError where nobody tells.
+        """
+        from trenza.cluster.api import ApiError
         from trenza.cluster.client import STORE
 
-        status = await api.request("GET", STORE)
+        try:
+            if not self.should_answer:
+                raise self.unanswered().in_language(language)
+            status = await api.request("GET", STORE)
+        except ApiError as error:
+            if error.status:
+                raise
+            raise self.unanswered(error).in_language(language) from error
         hosts = {one.etcd: str(one.node) for one in cluster.etcd}
         members = [
             {"node": hosts.get(one["endpoint"], str(cluster.master.node)), "kind": "etcd" if hosts else "embedded",

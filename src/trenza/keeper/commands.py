@@ -15,6 +15,7 @@ from typing import Any
 from trenza.engine.engine import Engine
 from trenza.errors import KernelError, TrenzaError
 from trenza.keeper.connection import Connection
+from trenza.keeper.places import Places
 from trenza.keeper.sessions import MAX_LINE, Sessions
 from trenza.keeper.terminal import CommandLines, resize
 from trenza.linux.inside import CommandRefused, SpawnerClient
@@ -31,9 +32,12 @@ _PID = re.compile(r"/proc/(\d+)|(?:\bnetns|-t|--target)[ =](\d+)\b|\bkill (?:-\w
 class Commands:
     """Runs commands in the nodes of a lab, and records what was typed."""
 
-    def __init__(self, engine: Engine, sessions: Sessions, pids: Callable[[NodeName], Mapping[int, NodeName]]) -> None:
+    def __init__(
+        self, engine: Engine, places: Places, sessions: Sessions, pids: Callable[[NodeName], Mapping[int, NodeName]]
+    ) -> None:
         """`pids` gives the containers of a host by the pids that their inits have there."""
         self._engine = engine
+        self._places = places
         self._sessions = sessions
         self._pids = pids
         self._loop = asyncio.get_running_loop()
@@ -71,7 +75,10 @@ class Commands:
             self._loop.remove_reader(client.fileno())
 
     async def execute(self, connection: Connection, message: Message) -> None:
-        """Run a command for a client, with its descriptors or in a terminal, and answer with its status."""
+        """Run a command for a client, with its descriptors or in a terminal, and answer with its status.
+
+        What runs in a pod is not kept for `history`: pods come and go, and it could not be typed again.
+        """
         descriptors = connection.take_descriptors(message.get("descriptors", 0))
         client = SpawnerClient()
         try:
@@ -80,7 +87,16 @@ class Commands:
             session = f"{time.time_ns():x}"
             own: tuple[str, str] | None = None
             try:
-                node = self._engine.resolve(message["node"])
+                async with self._places.found([message["node"]], message.get("language") or "en") as there:
+                    inside = there.find_container(message["node"])
+                if inside is None:
+                    node = self._engine.resolve(message["node"])
+                    shown = str(node)
+                else:
+                    record = False
+                    shown, node = inside
+                    if shown != message["node"]:
+                        connection.send({"in": shown})
                 request: Message = {
                     "do": "exec",
                     "node": node,
@@ -94,8 +110,10 @@ class Commands:
             except CommandRefused:
                 raise
             except KernelError as error:
-                hint = f"trenza start {node}" if error.errno == errno.ESRCH else None
-                refused = CommandRefused(error.message, errno=error.errno, hint=hint)
+                gone = error.errno == errno.ESRCH
+                said = f"{shown} is not running" if gone else error.message
+                hint = f"trenza start {node}" if gone and inside is None else None
+                refused = CommandRefused(said, errno=error.errno, hint=hint)
                 raise refused from error
             finally:  # also where there is no such node: whoever reads the client's output waits for its end
                 for descriptor in descriptors:

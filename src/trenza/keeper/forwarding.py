@@ -1,7 +1,8 @@
 """Forwarded ports: what connects to a port of the machine goes on from a node of the lab.
 
 The listeners are a client's, in the machine's network; the connections onward are made in the node's, so that the
-machine's browser sees what a browser in that node would see.
+machine's browser sees what a browser in that node would see. A port that leads to one of the node's own refuses as long
+as nobody listens there: some clients take a connection that is taken and ended for one to be tried again and again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from trenza.engine.engine import Engine
 from trenza.errors import UsageError
 from trenza.keeper.connection import Connection
 from trenza.linux.inside import SandboxNodes
+from trenza.linux.listening import is_own, listens
 from trenza.linux.netns import Home
 from trenza.model.names import NodeName
 from trenza.wire import Message
@@ -27,6 +29,10 @@ MAX_CONNECTIONS = 200
 CONNECT_DEADLINE_S = 10.0
 _CHUNK_BYTES = 1 << 16
 _PAUSE_S = 0.2
+_LISTENED_AGAIN_S = 0.1
+"""How soon after somebody listens again a port does: nobody tells."""
+
+_BACKLOG = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,8 @@ class _Open:
     listeners: list[socket.socket]
     accepting: list[asyncio.Task[None]] = field(default_factory=list)
     carrying: dict[asyncio.Task[None], int | None] = field(default_factory=dict)
+    refusing: asyncio.Task[None] | None = None
+    """Waits for somebody to listen at the far end, where nobody does."""
 
 
 class Forwarding:
@@ -76,9 +84,10 @@ class Forwarding:
                 self._engine.journal.say("forward", forward.node, text)
 
     def attend(self) -> None:
-        """End the connections of nodes that ended: a socket would keep their network alive."""
+        """End the connections of nodes that ended: a socket would keep their network alive. See who listens."""
         alive = self._nodes.alive()
         for opened in self._open.values():
+            self._look(opened)
             handle = alive.get(opened.forward.node)
             for task, pid in list(opened.carrying.items()):
                 if handle is None or handle.pid != pid:
@@ -132,12 +141,44 @@ class Forwarding:
         for listener in listeners:
             listener.setblocking(False)
             opened.accepting.append(self._loop.create_task(self._accept(opened, listener)))
+        self._look(opened)
+
+    def _look(self, opened: _Open) -> None:
+        """Refuse what would be refused at the far end; where that is another node's, one finds out by connecting."""
+        if opened.refusing is None and self._nobody_listens(opened.forward):
+            opened.refusing = self._loop.create_task(self._refuse(opened))
+
+    def _nobody_listens(self, forward: Forward) -> bool:
+        handle = self._nodes.alive().get(forward.node)
+        if handle is None or handle.pid is None or not is_own(self._home, handle.netns, forward.host):
+            return False
+        return not listens(handle.pid, forward.host, forward.to)
+
+    async def _refuse(self, opened: _Open) -> None:
+        """Have the port closed until somebody listens at the far end, without leaving it to another program."""
+        forward = opened.forward
+        for task in opened.accepting:
+            task.cancel()
+        await asyncio.gather(*opened.accepting, return_exceptions=True)
+        opened.accepting.clear()
+        for listener in opened.listeners:
+            listener.shutdown(socket.SHUT_RDWR)  # Linux: it refuses, and stays bound
+        self._say(forward, f"nobody listens at {_place(forward)}: it refuses, too")
+        while self._nobody_listens(forward):
+            await asyncio.sleep(_LISTENED_AGAIN_S)
+        opened.refusing = None
+        try:
+            for listener in opened.listeners:
+                listener.listen(_BACKLOG)
+                opened.accepting.append(self._loop.create_task(self._accept(opened, listener)))
+        except OSError as error:
+            self._say(forward, f"it cannot be opened again: {error.strerror}")
 
     async def _close(self, forward: Forward) -> None:
         opened = self._open.pop(forward, None)
         if opened is None:
             return
-        tasks = [*opened.accepting, *opened.carrying]
+        tasks = [*opened.accepting, *opened.carrying, *([opened.refusing] if opened.refusing is not None else ())]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -173,6 +214,8 @@ class Forwarding:
                 # asyncio puts the address where the reason was
                 why = os.strerror(error.errno) if error.errno else error.strerror or "no answer"
                 self._say(forward, f"{_place(forward)} cannot be reached from {forward.node}: {why}")
+                if (opened := self._open.get(forward)) is not None:
+                    self._look(opened)
                 return
             with far:
                 there, back = (

@@ -30,6 +30,7 @@ from trenza.keeper.door import Doors
 from trenza.keeper.forwarding import Forwarding
 from trenza.keeper.logs import Logs
 from trenza.keeper.measuring import Measuring
+from trenza.keeper.places import Places
 from trenza.keeper.questions import Questions
 from trenza.keeper.saving import Saving
 from trenza.keeper.sessions import Sessions
@@ -91,17 +92,25 @@ class Keeper:
         self._busy = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
         self.sessions = Sessions(self.history / "sessions.jsonl", self.journal)
-        self.commands = Commands(self.engine, self.sessions, self._pids_in)
+        self.clustering = Clustering(
+            self.engine,
+            self.nodes,
+            self.home,
+            directory,
+            lambda: self.forwarding.attend(),
+            single_id=settings.single_id,
+        )
+        self.objects = ClusterObjects(self.engine, self.nodes, self.clustering, directory)
+        self.places = Places(self.engine, self.nodes, self.objects)
+        self.commands = Commands(self.engine, self.places, self.sessions, self._pids_in)
         self.supervisor = Supervisor(self.engine, self.nodes, self.home, self.commands.run_quietly)
         self.doors = Doors(self.nodes, self._serve_door)
         self.logs = Logs(self.engine, self.nodes)
         self.witness = Witness(self.engine, self.nodes)
         self.breaking = Breaking(self.engine, self._busy, self._attend)
         self.measuring = Measuring(
-            self.engine, self.nodes, self.breaking, self.witness, self.kernel.watch(neighbours=True, follow=False)
+            self.engine, self.places, self.breaking, self.witness, self.kernel.watch(neighbours=True, follow=False)
         )
-        self.clustering = Clustering(self.engine, self.nodes, self.home, directory, single_id=settings.single_id)
-        self.objects = ClusterObjects(self.engine, self.nodes, self.clustering, directory)
         questions = Questions(self.engine, self.nodes, self.objects)
         self.checking = Checking(self.engine, questions, self.measuring)
         self.solving = Solving(
@@ -483,7 +492,9 @@ class Keeper:
 
     # ------------------------------------------------------------------ looking
     async def _nodes(self, connection: Connection, message: Message) -> None:
-        connection.send({"result": {"nodes": self.engine.names()}})
+        """The nodes; with `pods` also those of the cluster."""
+        names = await self.places.names() if message.get("pods") else self.engine.names()
+        connection.send({"result": {"nodes": names}})
 
     async def _services_in(self, connection: Connection, message: Message) -> None:
         """What of a node a fault may kill, stop or pause."""
@@ -509,7 +520,10 @@ class Keeper:
         )
 
     async def _show(self, connection: Connection, message: Message) -> None:
-        connection.send({"result": show(self.engine, self.nodes, message)})
+        seen = (message.get("what") or "nodes") in ("nodes", "links")
+        connection.send(
+            {"result": show(self.engine, self.nodes, message, await self.places.pod_links() if seen else {})}
+        )
 
     async def _graph(self, connection: Connection, message: Message) -> None:
         from trenza.plan.graph import mermaid
@@ -565,7 +579,7 @@ class Keeper:
     async def _capture(self, connection: Connection, message: Message) -> None:
         from trenza.keeper.capturing import capture
 
-        await capture(self.engine, self.nodes, connection, message)
+        await capture(self.engine, self.places, connection, message)
 
 
 def _is_ours(sock: socket.socket) -> bool:

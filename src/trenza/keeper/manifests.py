@@ -99,7 +99,7 @@ class Manifests:
             except TrenzaError as error:
                 missing.append(f"{place.name}: {error.message}")
                 continue
-            ready, asked = _pods_of(found)
+            ready, asked = pods_of(found)
             if ready < asked:
                 missing.append(f"{found['kind'].lower()}/{place.name}: {ready} of {asked} pods are Ready")
         return missing
@@ -182,7 +182,7 @@ def _annotated(one: Object, place: Applied) -> Object:
     return {**one, "metadata": {**metadata, "annotations": {**metadata["annotations"], _LAST_APPLIED: text + "\n"}}}
 
 
-def _pods_of(one: Object) -> tuple[int, int]:
+def pods_of(one: Object) -> tuple[int, int]:
     """How many Ready pods an object has, and how many it asks for."""
     spec, status = one.get("spec") or {}, one.get("status") or {}
     match one["kind"]:

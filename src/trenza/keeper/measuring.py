@@ -19,8 +19,9 @@ from trenza.fault.reading import duration_s
 from trenza.fault.telling import report_data, report_lines
 from trenza.keeper.breaking import Breaking
 from trenza.keeper.connection import Connection
+from trenza.keeper.places import Found, Places
 from trenza.keeper.witness import Witness
-from trenza.linux.inside import SandboxNodes
+from trenza.linux.nodes import NodeHandle
 from trenza.linux.prober import Prober, Vantage
 from trenza.linux.watch import NetworkWatch
 from trenza.model.cluster import Cluster
@@ -43,7 +44,8 @@ class _Question:
 
     probes: list[Probe]
     vantages: list[Vantage]
-    sources: list[NodeName]
+    nodes: dict[NodeName, NodeHandle]
+    """Those of the askers that are no pods."""
     addresses: list[IpAddress]
     fault: Fault
     predictions: list[Prediction | None]
@@ -55,11 +57,9 @@ class _Question:
 class Measuring:
     """Answers `outage`."""
 
-    def __init__(
-        self, engine: Engine, nodes: SandboxNodes, breaking: Breaking, witness: Witness, neighbours: NetworkWatch
-    ):
+    def __init__(self, engine: Engine, places: Places, breaking: Breaking, witness: Witness, neighbours: NetworkWatch):
         self._engine = engine
-        self._nodes = nodes
+        self._places = places
         self._breaking = breaking
         self._witness = witness
         self._neighbours = neighbours
@@ -72,10 +72,10 @@ class Measuring:
         """Measure what a fault does, heal it unless it is to stay, and tell."""
         if self._measuring:
             raise UsageError("an outage is being measured already")
-        question = self._question(message)
         self._measuring = True
         try:
-            report, active = await self._measure(question, connection)
+            async with self._question(message) as question:
+                report, active = await self._measure(question, connection)
             if not message.get("keep"):
                 await self._breaking.undo(active)
         finally:
@@ -96,7 +96,8 @@ class Measuring:
         self._measuring = True
         try:
             if message["probes"]:
-                report, active = await self._measure(self._question(message), connection)
+                async with self._question(message) as question:
+                    report, active = await self._measure(question, connection)
             else:
                 report = None
                 active = await self._breaking.inject(self._engine.read_fault(message["words"], {}))
@@ -108,27 +109,34 @@ class Measuring:
             self._measuring = False
 
     # ------------------------------------------------------------------ asking
-    def _question(self, message: Message) -> _Question:
-        """What is meant, all of it checked before anything happens. Raises UsageError."""
+    @asynccontextmanager
+    async def _question(self, message: Message) -> AsyncIterator[_Question]:
+        """What is meant, all of it checked before anything happens; what it is asked with is open in the block.
+
+        Raises UsageError, and TrenzaError where a cluster that is asked for a pod does not answer.
+        """
         probes = [parse_probe(text) for text in message["probes"]]
         if not probes:
             raise UsageError("no probe", hint='--probe "ping user -> 172.16.1.254"')
+        words = [word for probe in probes for word in (probe.source, probe.target)]
+        async with self._places.found(words, message.get("language") or "en") as there:
+            yield self._meant(message, probes, there)
+
+    def _meant(self, message: Message, probes: list[Probe], there: Found) -> _Question:
         fault = self._engine.read_fault(message["words"], message.get("options") or {})
         declared = self._engine.declared
         observed = as_declared(self._engine.kernel.observe(declared), declared)
-        sources = [self._engine.resolve(probe.source) for probe in probes]
-        handles = self._nodes.alive()
-        for source in sources:
-            if source not in handles:
-                raise UsageError(f"{source} is not running", hint=f"trenza start {source}")
-        addresses = [self._address(probe, observed) for probe in probes]
+        sources = [there.handle(probe.source) for probe in probes]
+        addresses = [there.find_address(probe.target) or self._address(probe, observed) for probe in probes]
         vantages = [
-            Vantage(probe, handles[source].netns, str(address))
+            Vantage(probe, source.netns, str(address))
             for probe, source, address in zip(probes, sources, addresses, strict=True)
         ]
         after = self._engine.after(fault, observed)
         predictions: list[Prediction | None] = [
-            predict_outage(observed, after, source, address, http=probe.kind is ProbeKind.HTTP)
+            None  # theory knows nothing of pods
+            if there.is_in_cluster(probe.source) or there.is_in_cluster(probe.target)
+            else predict_outage(observed, after, source.node.name, address, http=probe.kind is ProbeKind.HTTP)
             for probe, source, address in zip(probes, sources, addresses, strict=True)
         ]
         if isinstance(fault, Pause | Impair):
@@ -143,7 +151,12 @@ class Measuring:
         replaced_s = _replaced_s(cluster)
         deadline_s = duration_s(given) if given else _deadline_s(predictions, observed) + 2 * replaced_s
         unnoticed_s = max(_unnoticed_s(fault, predictions, observed), replaced_s)
-        return _Question(probes, vantages, sources, addresses, fault, predictions, deadline_s, unnoticed_s)
+        nodes = {
+            source.node.name: source
+            for probe, source in zip(probes, sources, strict=True)
+            if not there.is_in_cluster(probe.source)
+        }
+        return _Question(probes, vantages, nodes, addresses, fault, predictions, deadline_s, unnoticed_s)
 
     def _address(self, probe: Probe, observed: State) -> IpAddress:
         """Where a probe goes: its address, or a node's first one."""
@@ -162,8 +175,7 @@ class Measuring:
         prober = Prober(question.vantages)
         events: list[Event] = []
         stop_listening = self._engine.journal.listen(events.append)
-        alive = self._nodes.alive()
-        self._neighbours.follow({source: alive[source] for source in question.sources})
+        self._neighbours.follow(question.nodes)
         self._loop.add_reader(self._neighbours.fileno(), self._hear_neighbours, set(question.addresses))
         active: ActiveFault | None = None
         try:
@@ -247,7 +259,7 @@ class Measuring:
             await asyncio.sleep(_LOOK_EVERY_S)  # answers arrive all the time; one looks now and then
 
     def _neighbours_now(self, question: _Question) -> dict[tuple[str, str], str]:
-        measured = self._engine.measure(set(question.sources))
+        measured = self._engine.measure(question.nodes.keys())
         return {(one.interface.node, str(one.ip)): one.mac for one in measured.neighbours if one.mac is not None}
 
     async def _until_settled(

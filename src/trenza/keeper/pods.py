@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from trenza.check.verdict import NOTHING, Said, same
+from trenza.check.verdict import Said, same
 from trenza.cluster.controllers.pods import is_ready
 from trenza.keeper.absent import Absent
+from trenza.keeper.unready import Object, Trouble, not_ready, trouble_of
 from trenza.linux.nodes import NodeHandle
 from trenza.model.checks import ClusterService, Pod
-from trenza.model.names import NodeName
+from trenza.model.names import NicName, NodeName
 from trenza.model.state import IpAddress, Node, NodeKind
 
-Object = Mapping[str, Any]
 _FIRST_NODE_PORT = 30000
+POD_NIC = NicName("eth0")
+"""The one interface that a pod has beside lo."""
 
 
 class Pods:
@@ -39,16 +41,38 @@ class Pods:
         for descriptor in self._namespaces.values():
             os.close(descriptor)
 
+    def names(self) -> list[str]:
+        """How each of the pods is named."""
+        return sorted(map(name_of, self._pods))
+
     # ------------------------------------------------------------------ all raise Absent
     def handle(self, meant: Pod) -> NodeHandle:
         """The pod as a node, `pod/NAME`."""
-        pod = self._find(meant)
+        return self._node(self._find(meant))
+
+    def network(self, meant: Pod) -> NodeHandle:
+        """The pod as a node, Ready or not, as soon as it has a network."""
+        return self._node(self._find(meant, lambda pod: pod["metadata"]["uid"] in self._namespaces))
+
+    def container(self, meant: Pod) -> tuple[str, NodeName]:
+        """A pod, `pod/NAME`, and its first container that runs as the spawner names it, Ready or not."""
+        from trenza.cluster.node.containers import container_node
+
+        pod = self._find(meant, lambda pod: find_running(pod) is not None)
+        running = find_running(pod)
+        if running is None:  # what is Ready runs one, or its kubelet is not heard of any more
+            name = pod["metadata"]["name"]
+            raise Absent(Said(f"{name} runs no container", f"{name} no tiene ningún contenedor en marcha"))
+        node = container_node(pod["spec"]["nodeName"], pod["metadata"]["uid"], *running)
+        return name_of(pod), NodeName(node)
+
+    def _node(self, pod: Object) -> NodeHandle:
         netns = self._namespaces.get(pod["metadata"]["uid"])
         if netns is None:
             name = pod["metadata"]["name"]
             raise Absent(Said(f"{name} has no network of its own", f"{name} no tiene red propia"))
         host = NodeName(pod["spec"]["nodeName"])
-        return NodeHandle(Node(NodeName(f"pod/{pod['metadata']['name']}"), NodeKind.CONTAINER, host), netns)
+        return NodeHandle(Node(NodeName(name_of(pod)), NodeKind.CONTAINER, host), netns)
 
     def address(self, meant: Pod | ClusterService) -> IpAddress:
         """A pod's address, a service's cluster IP."""
@@ -64,8 +88,8 @@ class Pods:
         said = Said(f"there is no service {meant.name}", f"no hay ningún servicio {meant.name}")
         raise Absent(said, same("kubectl get services" + _in_namespace(meant)))
 
-    def why_unserved(self, to: IpAddress, port: int) -> Said:
-        """Why nobody answers at a service's address or node port; NOTHING where it is neither, or somebody should."""
+    def why_unserved(self, to: IpAddress, port: int) -> Trouble | None:
+        """Why a service's address or node port refuses; None where it is neither."""
         spec: Mapping[str, Any]
         for service in self._services:
             spec = service["spec"]
@@ -74,23 +98,34 @@ class Pods:
             if at_cluster_ip and not ports:
                 shown = " ".join(str(one["port"]) for one in spec.get("ports", ()))
                 name = service["metadata"]["name"]
-                return Said(f"the Service {name} has the port {shown}", f"el Service {name} tiene el puerto {shown}")
+                said = Said(f"the Service {name} has the port {shown}", f"el Service {name} tiene el puerto {shown}")
+                return Trouble(said, _describe(service), stays=True)
             if (at_cluster_ip and ports) or any(one.get("nodePort") == port for one in ports):
                 return self._why_unserved(service, ports[0])
         if port < _FIRST_NODE_PORT:
-            return NOTHING
-        return Said(f"no Service has the node port {port}", f"ningún Service tiene el puerto de nodo {port}")
+            return None
+        said = Said(f"no Service has the node port {port}", f"ningún Service tiene el puerto de nodo {port}")
+        return Trouble(said, same("kubectl get services -A"), stays=True)
 
-    def _why_unserved(self, service: Object, port: Object) -> Said:
+    def why_silent(self, to: IpAddress, port: int) -> Trouble | None:
+        """Why a service without endpoints does not even refuse: its host tells of few refusals a second."""
+        for service in self._services:
+            ports = service["spec"].get("ports", ())
+            if service["spec"].get("clusterIP") == str(to) or any(one.get("nodePort") == port for one in ports):
+                return None if served_by(service, self._slices) else self._why_unserved(service, {})
+        return None
+
+    def _why_unserved(self, service: Object, port: Object) -> Trouble:
         from trenza.cluster.kinds.selectors import selector_of_labels
 
         name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
         if served_by(service, self._slices):
             target = port.get("targetPort", port["port"])
-            return Said(
+            said = Said(
                 f"the pods of the Service {name} do not answer at its targetPort {target}",
                 f"los pods del Service {name} no responden en su targetPort {target}",
             )
+            return Trouble(said, _describe(service))
         labels = service["spec"].get("selector") or {}
         selector = selector_of_labels(labels)
         chosen = [
@@ -99,15 +134,15 @@ class Pods:
             if one["metadata"]["namespace"] == namespace and labels and selector.holds(one["metadata"].get("labels"))
         ]
         if not chosen:
-            return Said(
+            said = Said(
                 f"the Service {name} has no endpoints: no pod has its labels {selector}",
                 f"el Service {name} no tiene endpoints: ningún pod tiene sus etiquetas {selector}",
             )
-        pod, why = chosen[0]["metadata"]["name"], why_not_ready(chosen[0])
-        return Said(
-            f"the Service {name} has no endpoints: {pod} is not Ready: {why}",
-            f"el Service {name} no tiene endpoints: {pod} no está Ready: {why}",
-        )
+            where = _in_namespace(ClusterService(name, namespace))
+            return Trouble(said, same(f"kubectl get pods --show-labels{where}"))
+        why = not_ready(chosen[0])
+        said = Said(f"the Service {name} has no endpoints: {why.en}", f"el Service {name} no tiene endpoints: {why.es}")
+        return Trouble(said, trouble_of(chosen[0]).look)
 
     def say(self, meant: Pod | ClusterService) -> str:
         """Whom it means now, or the words it was asked in."""
@@ -116,17 +151,22 @@ class Pods:
         except Absent:
             return str(meant)
 
-    def _find(self, meant: Pod) -> Object:
-        """A pod that is Ready, with an address."""
+    def _find(self, meant: Pod, will_do: Callable[[Object], bool] = lambda _: False) -> Object:
+        """A pod that is Ready, with an address; else one that will do as it is."""
         found = [pod for pod in self._pods if _is(pod, meant)]
         ready = next((pod for pod in found if is_ready(pod) and pod["status"].get("podIP")), None)
-        if ready is not None:
-            return ready
-        look = same("kubectl get pods -o wide" + _in_namespace(meant))
+        chosen = ready or next(filter(will_do, found), None)
+        if chosen is not None:
+            return chosen
         if not found:
-            raise Absent(_none_there(meant), look)
-        name, why = found[0]["metadata"]["name"], why_not_ready(found[0])
-        raise Absent(Said(f"{name} is not Ready: {why}", f"{name} no está Ready: {why}"), look, stays=False)
+            raise Absent(_none_there(meant), same("kubectl get pods -o wide" + _in_namespace(meant)))
+        raise Absent(not_ready(found[0]), trouble_of(found[0]).look, stays=False)
+
+
+def _describe(service: Object) -> Said:
+    metadata = service["metadata"]
+    meant = ClusterService(metadata["name"], metadata["namespace"])
+    return same(f"kubectl describe service {meant.name}{_in_namespace(meant)}")
 
 
 def served_by(service: Object, slices: Sequence[Object]) -> set[str]:
@@ -142,6 +182,23 @@ def served_by(service: Object, slices: Sequence[Object]) -> set[str]:
         if endpoint.get("conditions", {}).get("ready", True)
         for address in endpoint["addresses"]
     }
+
+
+def find_running(pod: Object) -> tuple[str, int] | None:
+    """The first container of a pod that runs, and how often it was started before; None if none does."""
+    spec, status = pod["spec"], pod.get("status", {})
+    running = {
+        one["name"]: int(one["restartCount"])
+        for one in (*status.get("containerStatuses", ()), *status.get("initContainerStatuses", ()))
+        if "running" in one.get("state", {})
+    }
+    names = [one["name"] for one in (*spec.get("containers", ()), *spec.get("initContainers", ()))]
+    return next(((name, running[name]) for name in names if name in running), None)
+
+
+def name_of(pod: Object) -> str:
+    """How people name a pod: `pod/NAME`, `pod/NAMESPACE/NAME`."""
+    return str(Pod(pod["metadata"]["name"], namespace=pod["metadata"]["namespace"]))
 
 
 def _is(pod: Object, meant: Pod) -> bool:
@@ -167,21 +224,6 @@ def _none_there(meant: Pod) -> Said:
 
 def _in_namespace(meant: Pod | ClusterService) -> str:
     return "" if meant.namespace == "default" else f" -n {meant.namespace}"
-
-
-def why_not_ready(pod: Object) -> str:
-    """In Kubernetes' own words: why a container waits, else the first condition that does not hold, else the phase."""
-    status = pod.get("status", {})
-    for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
-        waiting = container.get("state", {}).get("waiting")
-        if waiting and waiting.get("reason") not in ("PodInitializing", "ContainerCreating"):
-            return ": ".join(part for part in (waiting.get("reason"), waiting.get("message")) if part)
-    for condition in status.get("conditions", ()):
-        if condition["status"] != "True" and condition.get("message"):
-            return str(condition["message"])
-    phase = str(status.get("phase", "Pending"))
-    node = pod.get("spec", {}).get("nodeName")
-    return f"nothing is heard of its node {node}" if phase == "Running" and node else phase
 
 
 def names_pods(value: object) -> bool:

@@ -97,18 +97,25 @@ class Polling:
         self._moved = time.monotonic()
 
     async def result(
-        self, check: Check, connection: Connection, done: Container[str] = (), *, waited: bool = False
+        self,
+        check: Check,
+        connection: Connection,
+        done: Container[str] = (),
+        *,
+        waited: bool = False,
+        left_alone_s: float = 0.0,
     ) -> Result:
         """What a check found out in the end; a fault is injected for it, and undone whatever happens.
 
         `done` are the checkpoints that have passed by now: what holds only until one of them is not asked any more.
-        `waited`: the lab has had its time to come true already, while others were asked.
+        `waited`: the lab has had its time to come true already, while others were asked. `left_alone_s`: how long
+        nobody has broken anything here.
         """
         began_s = time.time()
         if check.until in done:
             return Result(check, failed(Said(f"{check.until} has passed", f"{check.until} ya está")), began_s, began_s)
         if not isinstance(check.question, FaultOutcome):
-            return await self._until_true(check, waited=waited)
+            return await self._until_true(check, waited=waited, left_alone_s=left_alone_s)
         finding = await self._broken(check.question, connection)
         ended_s = time.time()
         return Result(check, finding, began_s, ended_s, ended_s - began_s if finding.verdict is Verdict.PASS else None)
@@ -125,9 +132,10 @@ class Polling:
         return self._scene
 
     # ------------------------------------------------------------------ asking
-    async def _until_true(self, check: Check, *, waited: bool = False) -> Result:
+    async def _until_true(self, check: Check, *, waited: bool = False, left_alone_s: float = 0.0) -> Result:
         """Ask again and again until it is true, or its time is over."""
         began_s, began = time.time(), time.monotonic()
+        since = began - left_alone_s
         while True:
             scene = self.look()
             asked = time.monotonic()
@@ -143,21 +151,23 @@ class Polling:
             if (
                 finding.verdict is Verdict.PASS
                 or self.enough
-                or self._is_over(check, finding, began, asked, waited=waited)
+                or self._is_over(check, finding, began, asked, since, waited=waited)
             ):
                 break
             await asyncio.sleep(_again_s(check.question))  # between attempts: whoever answers tells nobody before
         took_s = now - began if finding.verdict is Verdict.PASS else None
         return Result(check, finding, began_s, time.time(), took_s, _theory(scene, check.question), frames)
 
-    def _is_over(self, check: Check, finding: Finding, began: float, asked: float, *, waited: bool) -> bool:
+    def _is_over(
+        self, check: Check, finding: Finding, began: float, asked: float, since: float, *, waited: bool
+    ) -> bool:
         """Whether an attempt that began at `asked` was the last: everything had its time before it."""
         now, scene = time.monotonic(), self.look()
         patience_s = min(self.patience_s, WAITED_S) if waited else self.patience_s
         if check.within_s is not None:
             return now - began >= check.within_s
         if finding.stays and not scene.moving:
-            return now - max(began, self._moved) >= self._stays_s
+            return now - max(since, self._moved) >= self._stays_s
         if asked - began >= 2 * convergence_s(scene.observed) + patience_s:
             return True
         return not scene.moving and asked - max(began, self._moved) >= patience_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 from trenza.engine.engine import Engine
 from trenza.engine.view import (
@@ -19,15 +20,19 @@ from trenza.engine.view import (
 from trenza.errors import UsageError
 from trenza.keeper.breaking import fault_view
 from trenza.linux.inside import SandboxNodes
-from trenza.model.names import NodeName
+from trenza.model.measurements import Measurements
+from trenza.model.names import Interface, NodeName
 from trenza.model.state import File, Process, State, file_key
 from trenza.plan.wanted import digest_of
 from trenza.theory.spanning_tree import spanning_trees
 from trenza.wire import Message
 
 
-def show(engine: Engine, nodes: SandboxNodes, message: Message) -> Message:
-    """The answer to one `show`: `what` of all nodes, or of those it names. Raises UsageError."""
+def show(engine: Engine, nodes: SandboxNodes, message: Message, pods: Mapping[Interface, Interface]) -> Message:
+    """The answer to one `show`: `what` of all nodes, or of those it names. Raises UsageError.
+
+    `pods`: the interfaces of a cluster's pods by those of their nodes that lead there.
+    """
     only = [engine.resolve(name) for name in message.get("nodes") or ()]
     wanted, alive = engine.declared, nodes.alive()
     scope = only or None
@@ -38,7 +43,7 @@ def show(engine: Engine, nodes: SandboxNodes, message: Message) -> Message:
     what = message.get("what") or "nodes"
     match what:
         case "nodes":
-            result["nodes"] = nodes_view(wanted, alive, measured, scope)
+            result["nodes"] = nodes_view(wanted, alive, _leading_to(pods, measured), scope)
             result["services"] = _services(wanted, nodes, record.restarts, scope)
         case "services":
             result["services"] = _services(wanted, nodes, record.restarts, scope)
@@ -47,7 +52,7 @@ def show(engine: Engine, nodes: SandboxNodes, message: Message) -> Message:
         case "links":
             result["links"] = [
                 {"node": node["name"], **nic}
-                for node in nodes_view(wanted, alive, measured, scope)
+                for node in nodes_view(wanted, alive, _leading_to(pods, measured), scope)
                 for nic in node["nics"]
             ]
         case "addresses":
@@ -69,6 +74,11 @@ def show(engine: Engine, nodes: SandboxNodes, message: Message) -> Message:
         case _:
             raise UsageError(f"cannot show {what!r}")
     return result
+
+
+def _leading_to(pods: Mapping[Interface, Interface], measured: Measurements) -> Measurements:
+    links = tuple(replace(one, peer=pods.get(one.interface, one.peer)) for one in measured.links)
+    return replace(measured, links=links)
 
 
 def _services(

@@ -12,6 +12,12 @@ API_PORT = 6443
 ETCD = "/usr/bin/etcd"
 SERVER = "kube-apiserver"
 AGENT = "kubelet"
+PARTS = {
+    **dict.fromkeys(("kube-proxy", "flanneld", "flannel", "coredns", "kube-dns", "dockerd", "containerd"), AGENT),
+    **dict.fromkeys(("kube-scheduler", "kube-controller-manager"), SERVER),
+}
+"""What is a process of its own in other clusters, and in ours a part of one of the two."""
+
 """What the cluster's own processes are called: in `ps`, and by whoever breaks them."""
 ETCD_PORT = 2379
 ETCD_PEER_PORT = 2380

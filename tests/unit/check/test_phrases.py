@@ -38,6 +38,15 @@ def test_what_no_fault_and_no_probe_means_is_told() -> None:
     assert phrase == "h1 to h2"
 
 
+def test_probes_may_ask_from_pods_and_of_services_where_there_is_a_cluster() -> None:
+    probes = "http pod/app=web@h1 -> http://web.svc/, ping h1 -> pod/b, tcp h1 -> pod/b:80"
+    check = f"fault: {{break: cut w, probe: [{probes}]}}"
+    assert [phrase.split()[0] for phrase, _ in wrong(check)] == ["http", "ping", "tcp"]
+    text = LAB.format(check=check) + "cluster: {master: h1, nodes: [h2]}\n"
+    lab = read(text.encode(), "x").lab
+    assert [*misread(lab, wanted_state(lab))] == []
+
+
 def test_filters_are_found_in_checks_during_faults_too() -> None:
     seen = "seen: {at: w, frames: icmp, during: {ping: {from: h1, to: h2}}}"
     lab = read(LAB.format(check=f"fault: {{break: cut w, checks: [{{{seen}}}]}}").encode(), "x").lab

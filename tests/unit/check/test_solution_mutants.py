@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 import trenza
+from trenza.check.altered_manifests import altered_manifests
 from trenza.check.behaviour import behaviour, difference
 from trenza.check.mutants import Mutant, mutants
 from trenza.memory import MemoryKernel
 from trenza.model.names import Interface, NicName, NodeName
-from trenza.model.state import Node, Process, Route, State, Veth, Vxlan
+from trenza.model.state import File, Node, Process, Route, State, Veth, Vxlan
 from trenza.plan.diff import diff
 from trenza.plan.wanted import wanted_state
 from trenza.spec import Choices, read
@@ -180,3 +182,51 @@ def test_a_lone_node_may_go() -> None:
     lone = State.of([Node(NodeName("h"), kind=next(iter(base_and_solution("routed")[0].nodes.values())).kind)])
     assert [one.name for one in mutants(State(), lone)] == ["node h removed"]
     assert Interface(NodeName("h"), NicName("x")) not in lone.provided
+
+
+CLUSTERED = """
+lab: x
+switches: {lan: {}}
+hosts:
+  m: {nics: {eth0: {to: lan, ip: 10.9.0.1/24}}}
+  n: {nics: {eth0: {to: lan, ip: 10.9.0.2/24}}}
+cluster: {master: m, nodes: [n]}
+checkpoints:
+  - {name: web, points: 1, adds: {cluster: {manifests: [web.yaml]}}}
+"""
+MANIFEST = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec: {replicas: 2, template: {spec: {containers: [{name: web, image: host, ports: [{containerPort: 80}]}]}}}
+---
+apiVersion: v1
+kind: List
+items:
+  - {kind: Service, metadata: {name: web}, spec: {selector: {app: web}, ports: [{port: 80, nodePort: 32767}]}}
+"""
+
+
+def test_manifests_are_wrong_in_what_decides_what_their_objects_do() -> None:
+    labs = [read(CLUSTERED.encode(), "x", Choices(start=start)).lab for start in (True, False)]
+    base, solution = (wanted_state(lab, {"web.yaml": MANIFEST.encode()}) for lab in labs)
+    found = {one.name: one for one in mutants(base, solution) if "web.yaml" in one.name}
+    at = "file m /etc/kubernetes/addons/web.yaml "
+    assert found.keys() == {
+        at + words
+        for words in (
+            "with another text", "Deployment web replicas 2 → 1", "Deployment web image host → nobodys",
+            "Service web selector app web → nobodys", "Service web targetPort 80 → 81",
+            "Service web nodePort 32767 → 32766",
+        )
+    }  # fmt: skip
+    (changed,) = set(found[at + "Service web targetPort 80 → 81"].state) - set(solution)
+    assert isinstance(changed, File) and changed.content is not None
+    deployment, services = yaml.safe_load_all(changed.content)
+    assert services["items"][0]["spec"]["ports"] == [{"port": 80, "nodePort": 32767, "targetPort": 81}]
+    assert deployment == next(yaml.safe_load_all(MANIFEST)), "one value is wrong, and one only"
+
+
+def test_what_is_no_manifest_is_wrong_as_a_whole_only() -> None:
+    for text in ("a: [", "- 1", "kind: Service", ""):
+        assert [*altered_manifests(text)] == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +35,8 @@ hosts:
 LAB = read(TEXT.encode(), "lab.yaml").lab
 STATE = wanted_state(LAB)
 AROUND = Surroundings(STATE, cable_ends(LAB, STATE), {NodeName("h1/c1"): ["haproxy", "keepalived"]})
+
+CLUSTERED = {NodeName("h1"): ["kube-apiserver"], NodeName("h2"): ["kubelet"]}
 
 
 def nic(text: str) -> Interface:
@@ -93,14 +97,23 @@ def test_what_a_fault_is_called_is_how_it_is_typed(kind: str) -> None:
         ("poweroff h1.eth0", "h1.eth0 is no bridge", "poweroff NODE"),
         ("kill c1 haprox", "h1/c1 runs no 'haprox'", "did you mean haproxy?"),
         ("kill h2 haproxy", "h2 runs no 'haproxy'", "it runs no service"),
+        ("cut c1", "unknown cable 'c1'", "did you mean h1/c1.eth0?"),
+        ("cut h2", "unknown cable 'h2'", "h2 is a node; its cables end at: h2.eth0 h2.eth1"),
+        ("impair c1 ", "unknown cable 'c1'", "did you mean h1/c1.eth0?"),
+        ("down c1", "'c1' is no bridge", "did you mean h1/c1.eth0?"),
+        ("kill h2 kube-proxy", "h2 runs no 'kube-proxy'", "kube-proxy is a part of kubelet here: kill h2 kubelet"),
+        ("stop h2 flanneld", "h2 runs no 'flanneld'", "flanneld is a part of kubelet here: stop h2 kubelet"),
+        ("kill h2 kube-scheduler", "h2 runs no 'kube-scheduler'", "here: kill h1 kube-apiserver"),
         ("kill c1", "kill takes two names", "kill NODE SERVICE"),
         ("impair w1", "impair how?", "--loss"),
         ("partition h1,h2 h2", "h2 cannot be on both sides", ""),
     ],
 )
 def test_what_cannot_be_meant_is_told_with_what_could(text: str, said: str, hint: str) -> None:
+    around = replace(AROUND, services={**AROUND.services, **CLUSTERED}) if "kube" in hint else AROUND
+    options = {"loss": "10%"} if text.endswith(" ") else {}
     with pytest.raises(UsageError) as caught:
-        meant(text)
+        read_fault(text.split(), options, around)
     assert said in caught.value.message
     assert hint in (caught.value.hint or "")
 

@@ -275,12 +275,21 @@ def test_probes_as_people_write_them() -> None:
     assert parse_probe("tcp c1 -> [fd00::1]:80 every 50ms") == Probe(ProbeKind.TCP, "c1", "fd00::1", 80, "/", 0.05)
     assert parse_probe("ping c1 -> fd00::1").target == "fd00::1"
     assert parse_probe(str(HTTP)) == HTTP
+    assert parse_probe("ping pod/@larrain -> pod/app=web@larrain") == Probe(
+        ProbeKind.PING, "pod/@larrain", "pod/app=web@larrain"
+    )
+    at_pod = Probe(ProbeKind.HTTP, "c1", "pod/other/web", 8080, "/a/b", 0.02)
+    assert parse_probe("http c1 -> http://pod/other/web:8080/a/b") == at_pod
+    assert parse_probe(str(at_pod)) == at_pod
+    assert parse_probe("tcp c1 -> pod/web:80") == Probe(ProbeKind.TCP, "c1", "pod/web", 80, "/", 0.02)
+    assert parse_probe("http c1 -> http://web.svc/").target == "web.svc"
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "ping", "ping a", "ping a b", "ping a ->", "pong a -> b", "ping a -> b:80", "tcp a -> b", "http a -> ftp://b/",
-     "tcp a -> b:99999", "ping a -> b every 1ms", "ping a -> b every soon"],
+     "tcp a -> b:99999", "ping a -> b every 1ms", "ping a -> b every soon",
+     "ping a -> pod/b:80", "tcp a -> pod/b", "tcp a -> pod/b:99999", "http a -> http://pod/b/"],
 )  # fmt: skip
 def test_probes_that_cannot_be_meant_are_told(text: str) -> None:
     with pytest.raises(UsageError) as caught:

@@ -33,7 +33,19 @@ THERE: dict[str, list[dict[str, Any]]] = {
     "pods": [pod("a", "web", "n1"), pod("b", "web", "n2", ready=False), pod("c", "web", "n1", gone=True)],
     "services": [
         {"metadata": {"name": "web", "namespace": "default"}, "spec": {"ports": [{"port": 80}], "on": True}},
+        {"metadata": {"name": "behind", "namespace": "default"}, "spec": {"selector": {"app": "web"}}},
     ],
+    "deployments": [
+        {
+            "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"selector": {"matchLabels": {"app": "web"}}, "replicas": 1},
+            "status": {"conditions": [{"type": "Available", "status": "False"}], "readyReplicas": 1},
+        }
+    ],
+    "daemonsets": [],
+    "replicasets": [],
+    "replicationcontrollers": [],
     "endpointslices": [
         {
             "addressType": "IPv4",
@@ -49,8 +61,11 @@ THERE: dict[str, list[dict[str, Any]]] = {
 
 
 class There:
+    def __init__(self, **otherwise: list[dict[str, Any]]) -> None:
+        self._objects = {**THERE, **otherwise}
+
     async def list(self, plural: str) -> list[dict[str, Any]]:
-        return THERE[plural]
+        return self._objects[plural]
 
 
 class Same:
@@ -58,8 +73,9 @@ class Same:
         return name
 
 
-def asked(kind: str, **more: Any) -> Finding:
-    return asyncio.run(objects(cast(ClusterObjects, There()), cast(Scene, Same()), KubernetesObject(kind, **more)))
+def asked(kind: str, there: There | None = None, **more: Any) -> Finding:
+    objects_there = cast(ClusterObjects, there or There())
+    return asyncio.run(objects(objects_there, cast(Scene, Same()), KubernetesObject(kind, **more)))
 
 
 @pytest.mark.parametrize(
@@ -99,4 +115,30 @@ def test_what_is_so_passes(kind: str, more: dict[str, Any]) -> None:
 def test_what_is_not_so_is_said(kind: str, more: dict[str, Any], because: str, credit: float) -> None:
     finding = asked(kind, **more)
     assert (finding.verdict, finding.because.en, finding.credit) == (Verdict.FAIL, because, credit)
-    assert finding.hint.en.startswith(f"kubectl get {kind}")
+    look = "kubectl describe pod b" if "b: Ready=False" in because else f"kubectl get {kind}"
+    assert finding.hint.en.startswith(look)
+
+
+def test_what_stands_for_pods_is_put_down_to_those_that_are_not_ready() -> None:
+    failing = {
+        "services": asked("services", name="behind", endpoints=2),
+        "deployments": asked("deployments", condition="Available"),
+    }
+    for kind, finding in failing.items():
+        assert finding.because.en.endswith("; b is not Ready: it starts"), kind
+        assert finding.because.es.endswith("; b no está Ready: it starts"), kind
+        assert finding.hint.en == "kubectl describe pod b"
+
+
+def test_what_nobody_is_about_to_make_is_not_waited_for() -> None:
+    missing = {"labels": "app=db", "at_least": 1}
+    assert asked("pods", **missing).stays
+    assert asked("services", name="db").stays
+    assert asked("jobs").stays
+    late = {"kind": "ReplicationController", "metadata": {"name": "db"}, "spec": {"replicas": 2}, "status": {}}
+    assert not asked("pods", There(replicationcontrollers=[late]), **missing).stays
+    nowhere = {"metadata": {"name": "d", "namespace": "default"}, "spec": {}}
+    assert not asked("pods", There(pods=[nowhere]), **missing).stays, "it may be bound to a node any moment"
+    assert not asked("nodes", name="n3", condition="Ready").stays, "nodes come by themselves"
+    assert not asked("pods", labels="app=web", condition="Ready", count=2).stays, "what is there may become Ready"
+    assert not asked("services", name="web", endpoints=2).stays

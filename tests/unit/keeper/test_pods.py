@@ -107,6 +107,30 @@ def test_why_a_container_waits_is_said_first() -> None:
         there(waiting).handle(Pod())
 
 
+def running(name: str, attempt: int, *, ready: bool) -> dict[str, Any]:
+    made = pod(name, ready=ready)
+    made["spec"]["containers"] = [{"name": "page"}, {"name": "box"}]
+    made["status"]["containerStatuses"] = [
+        {"name": "box", "restartCount": attempt, "state": {"running": {}}},
+        {"name": "page", "restartCount": 7, "state": {"waiting": {"reason": "CrashLoopBackOff"}}},
+    ]
+    return made
+
+
+def test_who_works_in_a_pod_needs_a_container_that_runs_and_not_that_it_is_ready() -> None:
+    pods = there(pod("a", ready=False), running("b", 3, ready=False))
+    assert pods.container(Pod()) == ("pod/b", "n1/pod.uid-b.box.3")
+    assert pods.network(Pod("a")).node.name == "pod/a"
+    with pytest.raises(Absent, match="a is not Ready: it starts"):
+        pods.container(Pod("a"))
+    with pytest.raises(Absent, match="there is no pod x"):
+        pods.container(Pod("x"))
+    pods.close()
+    pods = there(running("b", 3, ready=False), running("c", 0, ready=True))
+    assert pods.container(Pod())[0] == "pod/c"
+    pods.close()
+
+
 def test_services_have_cluster_addresses() -> None:
     pods = there()
     assert str(pods.address(ClusterService("web"))) == "10.254.0.9"
@@ -145,4 +169,8 @@ def test_the_kinds_that_checks_know_are_the_servers() -> None:
     ],
 )
 def test_why_nobody_serves_is_said(to: str, port: int, why: str) -> None:
-    assert there(pod("a", ready=False)).why_unserved(ip_address(to), port).en == why
+    trouble = there(pod("a", ready=False)).why_unserved(ip_address(to), port)
+    assert (trouble.said.en if trouble is not None else "") == why
+    assert trouble is None or trouble.stays == ("has the port" in why or "no Service" in why)
+    silent = there(pod("a", ready=False)).why_silent(ip_address(to), port)
+    assert silent == (trouble if "has no endpoints" in why else None)

@@ -39,6 +39,16 @@ UNKNOWN_EXIT: Final = 255
 """Where nobody can tell how a process ended: a kernel before 6.15."""
 
 
+def pause_node(host: str, uid: str) -> str:
+    """The spawner's name for what a pod's network belongs to."""
+    return f"{host}/pod.{uid}"
+
+
+def container_node(host: str, uid: str, container: str, attempt: int) -> str:
+    """The spawner's name for one run of a container; `attempt` is how often it was started before."""
+    return f"{pause_node(host, uid)}.{container}.{attempt}"
+
+
 @dataclass(slots=True)
 class Started:
     """A container's own command. `pidfd` becomes readable at its end; both descriptors are the caller's to close."""

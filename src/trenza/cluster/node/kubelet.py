@@ -25,8 +25,10 @@ from trenza.cluster.node.account_tokens import AccountTokens
 from trenza.cluster.node.containers import (
     UNKNOWN_EXIT,
     Containers,
+    container_node,
     has_ended,
     log_path,
+    pause_node,
     refusal_words,
     send_signal,
 )
@@ -205,7 +207,7 @@ class PodWorker:
 
     @property
     def pause(self) -> str:
-        return f"{self.kubelet.host.name}/pod.{self.uid}"
+        return pause_node(self.kubelet.host.name, self.uid)
 
     def node_of(self, container: str) -> str | None:
         """The spawner's name for a container that runs now."""
@@ -218,7 +220,7 @@ class PodWorker:
         return run is not None and run.attempt == attempt and run.is_running
 
     def _node(self, container: str, attempt: int) -> str:
-        return f"{self.pause}.{container}.{attempt}"
+        return container_node(self.kubelet.host.name, self.uid, container, attempt)
 
     def log_of(self, container: str, attempt: int) -> str:
         metadata = self.pod["metadata"]

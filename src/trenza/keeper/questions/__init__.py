@@ -14,7 +14,7 @@ from typing import assert_never
 from trenza.check.verdict import Finding, cannot_tell, failed, same
 from trenza.engine.engine import Engine
 from trenza.errors import TrenzaError
-from trenza.keeper.absent import Absent
+from trenza.keeper.absent import Absent, Unanswered
 from trenza.keeper.cluster_objects import ClusterObjects
 from trenza.keeper.pods import names_pods
 from trenza.keeper.questions import frames, kubernetes, services, tables, traffic, ways
@@ -77,7 +77,7 @@ class Questions:
             async with self._with_pods(scene, question) as scene:
                 return await self._told(scene, question)
         except TrenzaError as error:  # the API server does not answer
-            return cannot_tell(same(error.message))
+            return _untold(error)
 
     @asynccontextmanager
     async def _with_pods(self, scene: Scene, question: Question) -> AsyncIterator[Scene]:
@@ -96,10 +96,10 @@ class Questions:
             return await self._asked(scene, question)
         except Absent as absent:
             if is_negative(question):
-                return cannot_tell(absent.said, hint=absent.hint)
+                return cannot_tell(absent.said, hint=absent.hint, stays=absent.stays)
             return failed(absent.said, because=absent.said, hint=absent.hint, stays=absent.stays)
         except TrenzaError as error:  # the kernel refuses, tcpdump is not there or does not know the filter…
-            return cannot_tell(same(error.message))
+            return _untold(error)
 
     async def _asked(self, scene: Scene, question: Question) -> Finding:
         match question:
@@ -141,6 +141,12 @@ class Questions:
                 raise AssertionError("faults are injected by whoever asks")
             case _:
                 assert_never(question)
+
+
+def _untold(error: TrenzaError) -> Finding:
+    if isinstance(error, Unanswered):
+        return cannot_tell(error.said, hint=error.look)
+    return cannot_tell(same(error.message))
 
 
 def is_negative(question: Question) -> bool:

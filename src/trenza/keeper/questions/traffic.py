@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from trenza.check import judge
-from trenza.check.verdict import NOTHING, Finding, Said, Verdict, cannot_tell, failed, passed, same
+from trenza.check.verdict import Finding, Said, Verdict, cannot_tell, failed, passed, same
 from trenza.keeper.absent import Absent
 from trenza.keeper.questions.asker import Asker, explained
 from trenza.keeper.scene import Scene
+from trenza.keeper.unready import Trouble
 from trenza.linux.asking.echoes import echo_window
 from trenza.linux.asking.http import http_get
 from trenza.linux.asking.served import ServerWatch
@@ -149,7 +150,8 @@ async def http(asker: Asker, scene: Scene, question: Http) -> Finding:
         if "refused" in unheard:
             return _refused(scene, finding, to, question.port)
         why = explained(scene, finding, source.node.name, to)
-        return why if why.because else finding
+        silent = None if scene.pods is None or why is not finding else scene.pods.why_silent(to, question.port)
+        return why if silent is None else _troubled(finding, silent)
     if not question.served_by:
         status = answers[-1].status
         return passed(Said(f"status {status}", f"estado {status}"), **evidence)
@@ -213,10 +215,17 @@ def _page_problem(question: Http, answer: Any) -> Said | None:
     return None
 
 
+def _troubled(finding: Finding, trouble: Trouble) -> Finding:
+    return failed(
+        finding.said, credit=finding.credit, because=trouble.said, hint=trouble.look, stays=trouble.stays,
+        **finding.evidence,
+    )  # fmt: skip
+
+
 def _refused(scene: Scene, finding: Finding, to: IpAddress, port: int) -> Finding:
-    unserved = NOTHING if scene.pods is None else scene.pods.why_unserved(to, port)
-    if unserved:
-        return failed(finding.said, credit=finding.credit, because=unserved, **finding.evidence)
+    unserved = None if scene.pods is None else scene.pods.why_unserved(to, port)
+    if unserved is not None:
+        return _troubled(finding, unserved)
     owners = scene.counterparts.interfaces_of(to)
     who = str(owners[0].node) if owners else str(to)
     because = Said(f"nobody listens on port {port} of {who}", f"nadie escucha en el puerto {port} de {who}")
