@@ -111,7 +111,7 @@ class Registry:
     _event_lease: _EventLease = field(default_factory=_EventLease)
 
     def __post_init__(self) -> None:
-        self._allocator = Allocator(self.store, self.reader, self.services)
+        self._allocator = Allocator(self.store, self.services)
         self._ranges = Ranges(self.services)
 
     # --- reading
@@ -201,10 +201,10 @@ class Registry:
         if resource.group_plural != "/services":
             return await self._insert(resource, made, writer)
         name = made["metadata"]["name"]
-        async with self._allocator.lock:
+        async with self._allocator.held():
             if await self.store.get(resource.key(made["metadata"]["namespace"], name)) is not None:
                 raise already_exists(resource, name)  # before its own address is found to be taken
-            return await self._insert(resource, await self._allocator.given(resource, made), writer)
+            return await self._insert(resource, await self._allocator.given(made), writer)
 
     async def _insert(self, resource: Resource, made: Object, writer: Writer) -> Outcome:
         metadata = made["metadata"]
@@ -230,7 +230,7 @@ class Registry:
             except NoSuchLease:
                 self._event_lease = _EventLease()
                 continue
-            return _made(made, done.revision)
+            return self._made(resource, key, made, done.revision)
         raise too_many_requests(f"namespace {namespace} changes too fast")
 
     async def _namespace(self, resource: Resource, namespace: str, name: str) -> Stored:
@@ -274,7 +274,7 @@ class Registry:
                 resource, live, wanted, writer, subresource=subresource, keep_managers=keep_managers
             )
 
-        lock = self._allocator.lock if resource.group_plural == "/services" else contextlib.nullcontext()
+        lock = self._allocator.held() if resource.group_plural == "/services" else contextlib.nullcontext()
         async with lock:
             return await self._replace(resource, namespace, name, attempt, writer)
 
@@ -298,7 +298,7 @@ class Registry:
                 new = for_update(resource, live, with_defaults(wanted))
                 if resource.group_plural == "/services":
                     validate_update(resource, live, new, self._ranges)
-                    new = await self._allocator.given(resource, new)
+                    new = await self._allocator.given(new)
                 validate_update(resource, live, new, self._ranges)
         if keep_managers:
             return new
@@ -332,7 +332,7 @@ class Registry:
         if writer.dry_run:
             return Outcome(new, new, stored.mod_revision)
         revision = await self.store.put(stored.key, value, expected=stored.mod_revision, lease=stored.lease)
-        return _made(new, revision)
+        return self._made(resource, stored.key, new, revision)
 
     async def _remove(self, resource: Resource, stored: Stored, last: Object, writer: Writer) -> Outcome:
         if writer.dry_run:
@@ -340,7 +340,15 @@ class Registry:
         _, revision = await self.store.delete(stored.key, expected=stored.mod_revision)
         if resource.group_plural == "/namespaces":
             self._namespaces.pop(last["metadata"]["name"], None)
-        return Outcome(None, _made(last, revision).last, revision)
+        if resource.group_plural == "/services":
+            self._allocator.noted(stored.key, None, revision)
+        return Outcome(None, _versioned(last, revision), revision)
+
+    def _made(self, resource: Resource, key: str, written: Object, revision: int) -> Outcome:
+        if resource.group_plural == "/services":
+            self._allocator.noted(key, written, revision)
+        versioned = _versioned(written, revision)
+        return Outcome(versioned, versioned, revision)
 
     async def delete(
         self, resource: Resource, namespace: str, name: str, options: DeleteOptions, writer: Writer
@@ -413,9 +421,8 @@ def _account_of(pod: Object) -> str:
     return str(spec.get("serviceAccountName") or spec.get("serviceAccount") or "default")
 
 
-def _made(written: Object, revision: int) -> Outcome:
-    versioned = {**written, "metadata": {**written["metadata"], "resourceVersion": resource_version(revision)}}
-    return Outcome(versioned, versioned, revision)
+def _versioned(written: Object, revision: int) -> Object:
+    return {**written, "metadata": {**written["metadata"], "resourceVersion": resource_version(revision)}}
 
 
 def _check_identity(resource: Resource, live: Object, wanted: Object) -> None:
