@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -14,8 +15,10 @@ from trenza.cluster.node.dns import zone
 from trenza.cluster.node.proxy import (
     Endpoint,
     Network,
+    Owner,
     Ruleset,
     ServicePort,
+    changed,
     owner_of,
     replacement,
     ruleset,
@@ -122,15 +125,32 @@ class Table:
         return self.chains, self.elements, self.sets
 
 
+def served(ports: Iterable[ServicePort]) -> dict[Owner, list[ServicePort]]:
+    """The ports by who has them."""
+    found: dict[Owner, list[ServicePort]] = {}
+    for one in ports:
+        found.setdefault((0, one.namespace, one.service), []).append(one)
+    return found
+
+
+def rules_of(ports: Iterable[ServicePort], network: Network = NETWORK) -> Ruleset:
+    return ruleset(network, served(ports))
+
+
+def chains_of(rules: Ruleset) -> dict[str, Any]:
+    return {name: chain for part in rules.parts.values() for name, chain in part.chains.items()}
+
+
 @given(SETS, SETS, SETS)
 def test_an_update_ends_where_a_replacement_would(
     first: list[ServicePort], second: list[ServicePort], third: list[ServicePort]
 ) -> None:
-    table, held = Table(), ruleset(NETWORK, first)
+    table, held = Table(), rules_of(first)
     table.say(replacement(held))
     for ports in (second, third, first):
-        wanted = ruleset(NETWORK, ports, held)
-        assert wanted == ruleset(NETWORK, ports)
+        nobody: dict[Owner, list[ServicePort]] = {owner: [] for owner in held.parts if owner[0] == 0}
+        wanted = changed(held, nobody | served(ports))
+        assert wanted == rules_of(ports)
         table.say(update(held, wanted))
         fresh = Table()
         fresh.say(replacement(wanted))
@@ -141,10 +161,14 @@ def test_an_update_ends_where_a_replacement_would(
 
 def test_a_change_in_a_thousand_services_is_a_few_commands() -> None:
     ports = [port(number, 3) for number in range(1000)]
-    held = ruleset(NETWORK, ports)
-    wanted = ruleset(NETWORK, [*ports[:500], port(500, 4), *ports[501:]], held)
+    held = rules_of(ports)
+    wanted = changed(held, served([port(500, 4)]))
     assert len(update(held, wanted)) <= 8
-    assert len(update(held, ruleset(NETWORK, ports[1:], held))) <= 14
+    less = changed(held, {(0, "default", "web0"): ()})
+    assert len(update(held, less)) <= 14
+    for after in (wanted, less):  # and nobody has looked at the others
+        assert sum(after.parts.get(owner) is not part for owner, part in held.parts.items()) == 1
+        assert sum(after.wishes.get(key) is not wishes for key, wishes in held.wishes.items()) <= 2
 
 
 def port(number: int, endpoints: int) -> ServicePort:
@@ -202,31 +226,33 @@ def test_what_has_no_address_has_no_rules() -> None:
 
 
 def test_without_endpoints_there_is_only_a_refusal() -> None:
-    rules = ruleset(NETWORK, service_ports(service(), [], "larrain"))
-    assert rules.elements["no-endpoint-services", ("10.254.0.5", "tcp", 80)] == "reject-chain"
-    assert rules.elements["no-endpoint-nodeports", ("tcp", 30080)] == "reject-chain"
-    assert not rules.chains
+    rules = rules_of(service_ports(service(), [], "larrain"))
+    assert rules.element(("no-endpoint-services", ("10.254.0.5", "tcp", 80))) == "reject-chain"
+    assert rules.element(("no-endpoint-nodeports", ("tcp", 30080))) == "reject-chain"
+    assert not chains_of(rules)
     assert isinstance(rules, Ruleset)
 
 
 def test_local_traffic_stays_and_is_dropped_where_there_is_nobody() -> None:
     far = slice_of(endpoint("172.16.24.4", "concepcion", ready=True))
     (found,) = service_ports(service(externalTrafficPolicy="Local"), [far], "larrain")
-    rules = ruleset(NETWORK, [found])
-    (entry,) = (chain for name, chain in rules.chains.items() if name.startswith("external-"))
+    rules = rules_of([found])
+    (entry,) = (chain for name, chain in chains_of(rules).items() if name.startswith("external-"))
     assert entry[-1] == ({"drop": None},)
 
 
 def test_where_bridged_packets_are_not_seen_neighbours_are_masqueraded() -> None:
     blind = Network(NETWORK.node, NETWORK.pods, NETWORK.services, NETWORK.own_pods, NETWORK.node_addresses, False)
-    (chain,) = (rules for name, rules in ruleset(blind, [port(1, 1)]).chains.items() if name.startswith("endpoint"))
+    (chain,) = (
+        rules for name, rules in chains_of(rules_of([port(1, 1)], blind)).items() if name.startswith("endpoint")
+    )
     assert chain[0][0]["match"]["right"] == {"prefix": {"addr": "172.16.27.0", "len": 24}}
 
 
 def test_names_of_chains_are_ones_that_nft_takes() -> None:
     long = ServicePort("n" * 63, "s" * 63, "p" * 15, "tcp", IPv4Address("10.254.0.5"), 80, endpoints=(backend(0),))
     other = ServicePort("n" * 63, "s" * 63, "q" * 15, "tcp", IPv4Address("10.254.0.5"), 81, endpoints=(backend(0),))
-    names = [*ruleset(NETWORK, [long, other]).chains]
+    names = [*chains_of(rules_of([long, other]))]
     assert len(set(names)) == 4 and max(map(len, names)) <= 127
 
 
