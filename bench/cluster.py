@@ -8,8 +8,9 @@ each, one of the 100 appears and loses an endpoint: until a connection from ever
 node's nftables has committed (aim: 100 ms in the rules). Then an otherwise empty cluster of one node has 10,000
 objects: half ConfigMaps, half pods that no node takes; what it does then, as ratios to what it did before.
 
-`--small` has 2 nodes, 40 pods, 20 Services and 400 objects; `embedded` or `etcd` is that store alone. Caveats: one machine, shared by eleven hosts, the server,
-the client and everybody else on it; ten nodes' agents write the same rules at the same time on its processors.
+`--small` has 2 nodes, 40 pods, 20 Services and 400 objects; `embedded` or `etcd` is that store alone. Caveats: one
+machine, shared by eleven hosts, the server, the client and everybody else on it; ten nodes' agents write the same rules
+at the same time on its processors.
 """
 
 from __future__ import annotations

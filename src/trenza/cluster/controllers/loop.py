@@ -2,6 +2,7 @@
 
     loop = Loop(controllers, snapshot)
     loop.observe(changes, revision)           whenever the watch brings something
+    loop.caught_up(as_of_s)                   whenever it is known to have brought everything until then
     for decided in loop.decide(now_s): …      make these writes, in any order, and
         loop.settle(decided, outcome, now_s)  tell of each how it went
     loop.wakes_at_s()                         until then, or until the watch, there is nothing to do
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from trenza.cluster.controllers.events import event_name, recorded
 from trenza.cluster.controllers.objects import Object, ObjectKey, controller_of, metadata_of, uid_of
@@ -156,6 +157,10 @@ class Loop:
             schedule.due = schedule.due or schedule.after_news
             schedule.after_news = False
 
+    def caught_up(self, as_of_s: float) -> None:
+        """Everything that was written until `as_of_s` has been observed."""
+        self._snapshot = replace(self._snapshot, as_of_s=as_of_s)
+
     def replace(self, snapshot: Snapshot) -> None:
         """The store was read anew, after a watch that broke or a write whose outcome was lost."""
         self._observed, self._snapshot = snapshot.revision, snapshot
@@ -213,6 +218,11 @@ class Loop:
             return math.inf
         if self._events.waiting or any(schedule.due for schedule in self._schedules.values()):
             return 0.0
+        return self.alarm_s
+
+    @property
+    def alarm_s(self) -> float:
+        """When somebody wants to decide because of the time: on what is known to be everything until then."""
         return min((schedule.at_s for schedule in self._schedules.values()), default=math.inf)
 
     @property

@@ -7,8 +7,9 @@ collections that did not change together with their indexes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, ItemsView, Iterable, Iterator, Mapping, ValuesView
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, cast
 
 from trenza.cluster.controllers.objects import (
@@ -202,14 +203,22 @@ EMPTY = Collection({})
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Every object at `revision`. A resource without objects may be missing from `collections`."""
+    """Every object at `revision`. A resource without objects may be missing from `collections`.
+
+    Whatever was written until `as_of_s` is in it, and whatever anybody had to say since `since_s` could be written: in
+    the time outside, that nothing is heard of somebody says nothing about him.
+    """
 
     collections: Mapping[str, Collection] = field(default_factory=dict)
     revision: int = 0
+    since_s: float = 0.0
+    as_of_s: float = math.inf
 
     @staticmethod
-    def of(objects: Mapping[str, Mapping[ObjectKey, Object]], revision: int) -> Snapshot:
-        return Snapshot({resource: Collection(dict(things)) for resource, things in objects.items()}, revision)
+    def of(objects: Mapping[str, Mapping[ObjectKey, Object]], revision: int, read_s: float | None = None) -> Snapshot:
+        """What a store held that was read at `read_s`; None: nobody asks when."""
+        collections = {resource: Collection(dict(things)) for resource, things in objects.items()}
+        return Snapshot(collections, revision) if read_s is None else Snapshot(collections, revision, read_s, read_s)
 
     def __getitem__(self, resource: str) -> Collection:
         return self.collections.get(resource, EMPTY)
@@ -219,4 +228,4 @@ class Snapshot:
         for change in changes:
             changed.setdefault(change.resource, {})[change.key] = change.now
         collections = {name: self[name].with_changes(things) for name, things in changed.items()}
-        return Snapshot({**self.collections, **collections}, revision)
+        return replace(self, collections={**self.collections, **collections}, revision=revision)

@@ -342,10 +342,10 @@ class EtcdStore:
                     if self._watchers.revision > before:
                         continue
                     if self._watchers.revision < suspected:
-                        return
+                        return None
                     suspected = await self.revision()
                     if suspected < self._watchers.revision:
-                        return
+                        return None
             finally:
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
