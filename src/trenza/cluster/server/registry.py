@@ -2,6 +2,7 @@
 
 Reads are as new as the store's. A write is a loop: read, change, check, write where nothing has changed meanwhile; so a
 patch never loses another's write, and an object that says a resourceVersion is refused (409) when that is not current.
+What was last written here is taken for what is there until the store says otherwise: most writes are one question.
 A write that changes nothing is not made. Nothing new is written into a namespace that is being terminated: each
 creation is bound to the namespace's own revision, so that it and the end of the namespace cannot both happen.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
 from random import Random
 
@@ -41,7 +42,7 @@ from trenza.cluster.kinds.validation.services import Ranges
 from trenza.cluster.server.allocator import Allocator
 from trenza.cluster.server.deletion import DeleteOptions, Gone, delete_options, deleted, may_go
 from trenza.cluster.server.listing import EXACT, Continue, ListOptions
-from trenza.cluster.server.stored import Reader, value_of
+from trenza.cluster.server.stored import Latest, Reader, value_of
 from trenza.cluster.server.watching import Seen, watched
 from trenza.cluster.store.errors import Compacted, Conflict, FutureRevision, NoSuchLease
 from trenza.cluster.store.protocol import Store, Stored, Write
@@ -107,6 +108,7 @@ class Registry:
     eviction_s: int = TOLERATION_S
     _allocator: Allocator = field(init=False)
     _ranges: Ranges = field(init=False)
+    _latest: Latest = field(default_factory=Latest)
     _namespaces: dict[str, Stored] = field(default_factory=dict)
     _event_lease: _EventLease = field(default_factory=_EventLease)
 
@@ -220,8 +222,9 @@ class Registry:
                     raise already_exists(resource, name)
                 return Outcome(made, made, 0)
             lease = await self._lease() if resource.plural == "events" else 0
+            value = value_of(made)
             try:
-                done = await self.store.transact(expected, (Write(key, value_of(made), lease),))
+                done = await self.store.transact(expected, (Write(key, value, lease),))
             except Conflict as error:
                 if error.key == key:
                     raise already_exists(resource, name) from error
@@ -230,6 +233,7 @@ class Registry:
             except NoSuchLease:
                 self._event_lease = _EventLease()
                 continue
+            self._latest.written(Stored(key, value, done.revision, done.revision, 1, lease))
             return self._made(resource, key, made, done.revision)
         raise too_many_requests(f"namespace {namespace} changes too fast")
 
@@ -312,14 +316,22 @@ class Registry:
         attempt: Callable[[Object], Awaitable[Object]],
         writer: Writer,
     ) -> Outcome:
+        guess = None if writer.dry_run else self._latest.take(resource.key(namespace, name))
         for _ in range(_TRIES):
-            stored = await self.get(resource, namespace, name)
-            live = self.reader.object_of(stored)
-            new = await attempt(live)
+            stored, guessed = guess or await self.get(resource, namespace, name), guess is not None
+            guess = None
             try:
-                return await self._write(resource, stored, live, new, writer)
+                live = self.reader.object_of(stored)
+                outcome = await self._write(resource, stored, live, await attempt(live), writer)
             except (Conflict, NoSuchLease):
                 continue
+            except ApiError:
+                if guessed:
+                    continue  # it may be so no longer
+                raise
+            if guessed and outcome.revision == stored.mod_revision:
+                continue  # nothing was written, so nothing said whether it is still so
+            return outcome
         raise conflict(resource, name)
 
     async def _write(self, resource: Resource, stored: Stored, live: Object, new: Object, writer: Writer) -> Outcome:
@@ -332,6 +344,7 @@ class Registry:
         if writer.dry_run:
             return Outcome(new, new, stored.mod_revision)
         revision = await self.store.put(stored.key, value, expected=stored.mod_revision, lease=stored.lease)
+        self._latest.written(replace(stored, value=value, mod_revision=revision, version=stored.version + 1))
         return self._made(resource, stored.key, new, revision)
 
     async def _remove(self, resource: Resource, stored: Stored, last: Object, writer: Writer) -> Outcome:
