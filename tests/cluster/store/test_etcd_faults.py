@@ -197,7 +197,7 @@ async def test_where_nobody_listens_opening_says_so() -> None:
 
 
 async def test_what_a_busy_server_was_sent_is_published_in_a_few_turns_of_its_loop(three: EtcdCluster) -> None:
-    """A turn is long where much is asked: with some for every event a server fell 24 s behind its etcd."""
+    """A turn is long where much is asked: with some for every event a busy server falls behind its etcd."""
     async with opened(three) as store:
         prefix, first, many = fresh_prefix(), await store.revision() + 1, 300
         turns, counting = 0, True
