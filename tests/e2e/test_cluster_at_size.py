@@ -26,6 +26,6 @@ def test_a_cluster_is_filled(cli: Cli, store: str) -> None:
 
 
 @pytest.mark.skipif(not soak(), reason="minutes: TRENZA_SOAK=1")
-def test_a_cluster_of_ten_nodes_is_filled(cli: Cli) -> None:
-    """With the embedded store: with etcd the server does not keep up at this size (docs/figures.md)."""
-    asyncio.run(filled(cli, "embedded", nodes=10, pods=1000, services=1000, objects=10_000))
+@pytest.mark.parametrize("store", ["embedded", "etcd"])
+def test_a_cluster_of_ten_nodes_is_filled(cli: Cli, store: str) -> None:
+    asyncio.run(filled(cli, store, nodes=10, pods=1000, services=1000, objects=10_000))

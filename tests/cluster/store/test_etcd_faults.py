@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import os
 import shutil
 import signal
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -191,3 +194,36 @@ async def test_tls_is_spoken_where_the_endpoint_says_so(tmp_path: Path) -> None:
 async def test_where_nobody_listens_opening_says_so() -> None:
     with pytest.raises(Unavailable):
         await EtcdStore.open(["http://127.0.0.1:1"], patience_s=0.2)
+
+
+async def test_what_a_busy_server_was_sent_is_published_in_a_few_turns_of_its_loop(three: EtcdCluster) -> None:
+    """A turn is long where much is asked: with some for every event a busy server falls behind its etcd."""
+    async with opened(three) as store:
+        prefix, first, many = fresh_prefix(), await store.revision() + 1, 300
+        turns, counting = 0, True
+
+        def turn() -> None:
+            nonlocal turns
+            turns += 1
+            if counting:
+                loop.call_soon(turn)
+
+        with store.watch(prefix, from_revision=first) as watch:
+            await store.put(f"{prefix}first", b"", expected=0)
+            await events_of(watch, 1)
+            written_while_nobody_looks(three.endpoints[0], prefix, many)
+            loop = asyncio.get_running_loop()
+            loop.call_soon(turn)
+            await events_of(watch, many)
+            counting = False
+        # Its bytes come in several pieces, and each of them takes a few turns.
+        assert turns < many
+
+
+def written_while_nobody_looks(endpoint: str, prefix: str, count: int) -> None:
+    """So many writes by another client, during which this loop stands still."""
+    for number in range(count):
+        key, value = (base64.b64encode(text.encode()).decode() for text in (f"{prefix}{number}", "x"))
+        body = json.dumps({"key": key, "value": value}).encode()
+        with urllib.request.urlopen(f"{endpoint}/v3/kv/put", body, timeout=WAIT_S):
+            pass

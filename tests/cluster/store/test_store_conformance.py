@@ -249,14 +249,15 @@ async def test_a_closed_watch_ends_and_so_do_all_when_the_store_closes(contestan
         await next_batch(store.watch(prefix, from_revision=1))
 
 
+@pytest.mark.parametrize("limit", ["MAX_WAITING_EVENTS", "MAX_WAITING_BYTES"])
 async def test_a_slow_watcher_is_dropped_and_the_others_go_on(
-    store: Store, prefix: str, monkeypatch: pytest.MonkeyPatch
+    store: Store, prefix: str, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(watchers, "MAX_WAITING_EVENTS", 100)
+    monkeypatch.setattr(watchers, limit, 100)
     first = await store.revision() + 1
     with store.watch(prefix, from_revision=first) as slow, store.watch(prefix, from_revision=first) as quick:
         for i in range(150):
-            await store.put(f"{prefix}{i:03}", b"", expected=0)
+            await store.put(f"{prefix}{i:03}", b"x", expected=0)
             assert [event.revision for event in await events_of(quick, 1)] == [first + i]
         with pytest.raises(TooSlow):
             await next_batch(slow)

@@ -1,13 +1,13 @@
 """Addresses and node ports of services, as the registry gives them when a service is written.
 
-What is taken is read from the services that there are, so that nothing is ever lost or given twice; the caller holds
+What is taken is what the services that there are have, so that nothing is ever lost or given twice; the caller holds
 writes of services apart. A wish is fulfilled or refused in the words that a real API server uses.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
@@ -43,17 +43,30 @@ class Pool:
     port_range: range = NODE_PORTS
 
 
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """What a service has of a pool."""
+
+    addresses: frozenset[Address] = frozenset()
+    ports: frozenset[tuple[str, int]] = frozenset()
+
+
+def uses_of(service: Object) -> Uses:
+    """What `service` has. Raises ValueError for what no address is and people wrote into the store by hand."""
+    spec = spec_of(service)
+    texts = {spec.get("clusterIP"), *(spec.get("clusterIPs") or ())} - {None, "", "None"}
+    ports = ((port.get("protocol") or "TCP", port.get("nodePort")) for port in spec.get("ports") or ())
+    return Uses(
+        frozenset(ip_address(text) for text in texts),
+        frozenset((protocol, int(number)) for protocol, number in ports if number),
+    )
+
+
 def pool_of(network: IPv4Network | IPv6Network, services: Iterable[Object]) -> Pool:
     """What is left of `network` and of the node ports beside `services`."""
-    addresses, ports = set(), set()
-    for service in services:
-        spec = spec_of(service)
-        for text in {spec.get("clusterIP"), *(spec.get("clusterIPs") or ())} - {None, "", "None"}:
-            addresses.add(ip_address(text))
-        for port in spec.get("ports") or ():
-            if port.get("nodePort"):
-                ports.add((port.get("protocol") or "TCP", int(port["nodePort"])))
-    return Pool(network, addresses, ports)
+    uses = [uses_of(service) for service in services]
+    addresses, ports = (one.addresses for one in uses), (one.ports for one in uses)
+    return Pool(network, frozenset().union(*addresses), frozenset().union(*ports))
 
 
 def allocated(service: Object, pool: Pool, *, seed: str) -> Object:
@@ -94,15 +107,17 @@ def cluster_address(pool: Pool, wish: str | None, *, seed: str) -> Address:
     return address
 
 
-def node_port(pool: Pool, wish: int | None, protocol: str, *, seed: str, field: str) -> int:
-    """The port wished for, or a free one."""
+def node_port(
+    pool: Pool, wish: int | None, protocol: str, own: Container[tuple[str, int]], *, seed: str, field: str
+) -> int:
+    """The port wished for, or a free one; `own` are those that other ports of the service have."""
     if not wish:
-        return _free_port(pool, protocol, seed, field)
+        return _free_port(pool, protocol, own, seed, field)
     if wish not in pool.port_range:
         bounds = f"{pool.port_range.start}-{pool.port_range.stop - 1}"
         words = f"provided port is not in the valid range. The range of valid ports is {bounds}"
         raise AllocationError(field, wish, words)
-    if (protocol, wish) in pool.ports:
+    if (protocol, wish) in pool.ports or (protocol, wish) in own:
         raise AllocationError(field, wish, "provided port is already allocated")
     return wish
 
@@ -115,10 +130,8 @@ def _give_node_ports(ports: list[Object], pool: Pool, seed: str) -> None:
         protocol = port.get("protocol") or "TCP"
         twins = {number for (of_port, of_protocol), number in given.items() if of_port == port["port"]}
         wish = port.get("nodePort") or next((n for n in twins if (protocol, n) not in pool.ports), None)
-        mine = Pool(
-            pool.network, pool.addresses, {*pool.ports, *((p, n) for (_, p), n in given.items())}, pool.port_range
-        )
-        number = node_port(mine, wish, protocol, seed=f"{seed}/{index}", field=field)
+        own = {(of_protocol, number) for (_, of_protocol), number in given.items()}
+        number = node_port(pool, wish, protocol, own, seed=f"{seed}/{index}", field=field)
         given[port["port"], protocol] = port["nodePort"] = number
 
 
@@ -133,11 +146,12 @@ def _free_address(pool: Pool, seed: str) -> Address:
     raise AllocationError("spec.clusterIPs", [], f"failed to allocate a serviceIP: range is full ({pool.network})")
 
 
-def _free_port(pool: Pool, protocol: str, seed: str, field: str) -> int:
+def _free_port(pool: Pool, protocol: str, own: Container[tuple[str, int]], seed: str, field: str) -> int:
     size = len(pool.port_range)
     low = min(max(size // 32, 16), 128)
     for offset in _around(low, size, seed):
-        if (protocol, pool.port_range[offset]) not in pool.ports:
+        port = (protocol, pool.port_range[offset])
+        if port not in pool.ports and port not in own:
             return pool.port_range[offset]
     raise AllocationError(field, None, "failed to allocate a nodePort: range is full")
 

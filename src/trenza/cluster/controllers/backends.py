@@ -10,7 +10,7 @@ from typing import Any
 
 from trenza.cluster.controllers.objects import Object, is_deleting, name_of, namespace_of, spec_of, status_of, uid_of
 from trenza.cluster.controllers.pods import is_finished, is_ready, node_of
-from trenza.cluster.controllers.snapshot import PODS, Snapshot
+from trenza.cluster.controllers.snapshot import PODS, Bucket, Snapshot
 
 Port = tuple[str, int, str, str]  # name, number, protocol, application protocol ("" for none)
 
@@ -68,6 +68,11 @@ def _parsed(address: str) -> tuple[int, bytes]:
 
 def family_of(address: str) -> str:
     return f"IPv{_parsed(address)[0]}"
+
+
+def candidates(snapshot: Snapshot, service: Object) -> tuple[Bucket, ...]:
+    """All pods that can be behind the service, more than once: who has seen these has seen its backends."""
+    return snapshot[PODS].carrying(namespace_of(service), selector_of(service))
 
 
 def backends(snapshot: Snapshot, service: Object, family: str) -> list[Backend]:

@@ -36,6 +36,7 @@ from trenza.cluster.controllers.snapshot import (
     SERVICE_ACCOUNTS,
     SERVICES,
 )
+from trenza.cluster.controllers.writes import Settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,12 @@ def control_plane(settings: Settings) -> tuple[Controller, ...]:
         Controller("daemon-sets", daemon_sets, frozenset((DAEMON_SETS, NODES, PODS))),
         Controller("jobs", partial(jobs, first_retry_s=settings.first_retry_s), frozenset((JOBS, PODS))),
         Controller("scheduler", schedule, frozenset((PODS, NODES))),
-        Controller("endpoints", endpoints, frozenset((SERVICES, PODS, ENDPOINTS, NAMESPACES))),
+        Controller(
+            "endpoints", partial(endpoints, settled=Settled()), frozenset((SERVICES, PODS, ENDPOINTS, NAMESPACES))
+        ),
         Controller(
             "endpoint-slices",
-            endpoint_slices,
+            partial(endpoint_slices, settled=Settled()),
             frozenset((SERVICES, PODS, ENDPOINTS, ENDPOINT_SLICES, NAMESPACES)),
         ),
     )

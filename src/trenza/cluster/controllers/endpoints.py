@@ -11,6 +11,7 @@ from trenza.cluster.controllers.backends import (
     Backend,
     Port,
     backends,
+    candidates,
     families_of,
     is_headless,
     port_objects,
@@ -28,8 +29,8 @@ from trenza.cluster.controllers.objects import (
     namespace_of,
     with_metadata,
 )
-from trenza.cluster.controllers.snapshot import ENDPOINTS, SERVICES, Snapshot
-from trenza.cluster.controllers.writes import Create, Delete, Step, Update, each
+from trenza.cluster.controllers.snapshot import ENDPOINTS, NAMESPACES, SERVICES, Snapshot
+from trenza.cluster.controllers.writes import Create, Delete, Settled, Step, Update
 
 MANAGED_BY = "endpoints.kubernetes.io/managed-by"
 MANAGER = "endpoint-controller"
@@ -38,14 +39,19 @@ OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity"
 MOST_ADDRESSES = 1000  # as in Kubernetes; the slices have them all
 
 
-def endpoints(snapshot: Snapshot, now_s: float) -> Iterator[Step]:
+def endpoints(snapshot: Snapshot, now_s: float, settled: Settled) -> Iterator[Step]:
     known = snapshot[ENDPOINTS]
+
+    def sources(service: Object) -> tuple[object, ...]:
+        space = namespace_of(service)
+        pods = candidates(snapshot, service)
+        return known.get(key_of(service)), snapshot[NAMESPACES].get(("", space)), *pods
 
     def decide(service: Object) -> Iterator[Step]:
         if selector_of(service) and not is_deleting(service) and not is_ending(snapshot, namespace_of(service)):
             yield from _of_service(snapshot, service, known.get(key_of(service)))
 
-    yield from each(snapshot[SERVICES].values(), decide)
+    yield from settled.each(snapshot[SERVICES].values(), sources, decide)
     for thing in known.values():
         if labels_of(thing).get(MANAGED_BY) == MANAGER and key_of(thing) not in snapshot[SERVICES]:
             yield Delete(ENDPOINTS, thing)

@@ -13,6 +13,7 @@ from trenza.cluster.controllers.backends import (
     Backend,
     Port,
     backends,
+    candidates,
     families_of,
     family_of,
     is_headless,
@@ -33,8 +34,8 @@ from trenza.cluster.controllers.objects import (
     uid_of,
     with_metadata,
 )
-from trenza.cluster.controllers.snapshot import ENDPOINT_SLICES, ENDPOINTS, SERVICES, Snapshot
-from trenza.cluster.controllers.writes import Create, Delete, Step, Update, each
+from trenza.cluster.controllers.snapshot import ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, SERVICES, Snapshot
+from trenza.cluster.controllers.writes import Create, Delete, Settled, Step, Update
 
 SERVICE_NAME = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
@@ -46,7 +47,13 @@ MOST_ENDPOINTS = 100
 Wanted = Mapping[tuple[str, tuple[Port, ...]], Sequence[Object]]  # the endpoints by address family and ports
 
 
-def endpoint_slices(snapshot: Snapshot, now_s: float) -> Iterator[Step]:
+def endpoint_slices(snapshot: Snapshot, now_s: float, settled: Settled) -> Iterator[Step]:
+    def sources(service: Object) -> tuple[object, ...]:
+        space, name = key_of(service)
+        slices = snapshot[ENDPOINT_SLICES].carrying(space, {SERVICE_NAME: name})
+        by_hand = None if selector_of(service) else snapshot[ENDPOINTS].get((space, name))
+        return by_hand, snapshot[NAMESPACES].get(("", space)), *slices, *candidates(snapshot, service)
+
     def decide(service: Object) -> Iterator[Step]:
         if is_deleting(service) or is_ending(snapshot, namespace_of(service)):
             return
@@ -57,7 +64,7 @@ def endpoint_slices(snapshot: Snapshot, now_s: float) -> Iterator[Step]:
         if by_hand is not None and not is_deleting(by_hand) and labels_of(by_hand).get(SKIP_MIRROR) != "true":
             yield from _of_owner(snapshot, by_hand, _mirrored(by_hand), MIRROR_MANAGER)
 
-    yield from each(snapshot[SERVICES].values(), decide)
+    yield from settled.each(snapshot[SERVICES].values(), sources, decide)
     for thing in snapshot[ENDPOINT_SLICES].values():
         # The garbage collector would find them too; whoever deletes with `orphan` would keep them for ever.
         key = (namespace_of(thing), labels_of(thing).get(SERVICE_NAME, ""))

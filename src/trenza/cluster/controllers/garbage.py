@@ -9,6 +9,7 @@ than of anything else, have no owners: nobody looks among them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from trenza.cluster.controllers.objects import (
     Object,
@@ -45,6 +46,7 @@ def without_finalizer(thing: Object, finalizer: str) -> Object:
     return with_metadata(thing, finalizers=left or None)
 
 
+@lru_cache
 def owner_resource(version: str, kind: str) -> str:
     """The resource of an owner by its apiVersion and kind, by the rule that Kubernetes' plurals follow."""
     singular = kind.lower()
@@ -67,7 +69,7 @@ def _dangling(snapshot: Snapshot, resource: str, things: Collection) -> Iterator
     for place, dependents in things.references.items():
         owner = find_owner(snapshot, place)
         if owner is None or _waits(owner):
-            suspects.update((key_of(thing), thing) for thing in dependents if not is_deleting(thing))
+            suspects.update((key_of(thing), thing) for thing in dependents.values() if not is_deleting(thing))
     for thing in suspects.values():
         yield from _judged(snapshot, resource, thing)
 

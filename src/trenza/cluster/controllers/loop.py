@@ -2,6 +2,7 @@
 
     loop = Loop(controllers, snapshot)
     loop.observe(changes, revision)           whenever the watch brings something
+    loop.caught_up(as_of_s)                   whenever it is known to have brought everything until then
     for decided in loop.decide(now_s): …      make these writes, in any order, and
         loop.settle(decided, outcome, now_s)  tell of each how it went
     loop.wakes_at_s()                         until then, or until the watch, there is nothing to do
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from trenza.cluster.controllers.events import event_name, recorded
 from trenza.cluster.controllers.objects import Object, ObjectKey, controller_of, metadata_of, uid_of
@@ -138,9 +139,10 @@ class Loop:
     """See the module. `snapshot` is what the store held when the watch began."""
 
     def __init__(self, controllers: Sequence[Controller], snapshot: Snapshot) -> None:
-        self._observed = snapshot
+        self._observed = snapshot.revision  # how far the watch has come
         self._unseen: dict[tuple[str, ObjectKey], Change] = {}
-        self._seen: Snapshot | None = None
+        self._snapshot = snapshot
+        self._news: list[Change] = []  # that are not in it yet
         self._schedules = {controller.name: _Schedule(controller) for controller in controllers}
         self._held: dict[tuple[str, ...], _Held] = {}
         self._spaced: dict[tuple[str, ...], _Spaced] = {}
@@ -152,29 +154,35 @@ class Loop:
     @property
     def snapshot(self) -> Snapshot:
         """What controllers see: what the watch has brought, and over it the writes that it has not brought yet."""
-        if self._seen is None:
-            self._seen = self._observed.with_changes(self._unseen.values(), self._newest())
-        return self._seen
+        revision = max((change.revision for change in self._unseen.values()), default=self._observed)
+        if self._news or self._snapshot.revision != revision:
+            self._snapshot = self._snapshot.with_changes(self._news, revision)
+            self._news = []
+        return self._snapshot
 
     def observe(self, changes: Iterable[Change], revision: int) -> None:
         """The watch has come to `revision`, and these are the changes since the last time, in order."""
-        changes = list(changes)
-        self._observed = self._observed.with_changes(changes, revision)
         for change in changes:
             ours = self._unseen.get((change.resource, change.key))
             if ours is None or ours.revision != change.revision:  # what we wrote ourselves is no news
                 self._touch(change.resource)
+            if ours is None or ours.revision < change.revision:
+                self._news.append(change)
+        self._observed = revision
         self._unseen = {place: change for place, change in self._unseen.items() if change.revision > revision}
-        self._seen = None
         for schedule in self._schedules.values():
             schedule.due = schedule.due or schedule.after_news
             schedule.after_news = False
 
+    def caught_up(self, as_of_s: float) -> None:
+        """Everything that was written until `as_of_s` has been observed."""
+        self._snapshot = replace(self._snapshot, as_of_s=as_of_s)
+
     def replace(self, snapshot: Snapshot) -> None:
         """The store was read anew, after a watch that broke or a write whose outcome was lost."""
-        self._observed = snapshot
+        self._observed, self._snapshot = snapshot.revision, snapshot
         self._unseen = {place: change for place, change in self._unseen.items() if change.revision > snapshot.revision}
-        self._seen = None
+        self._news = list(self._unseen.values())
         self._lost = False
         for schedule in self._schedules.values():
             schedule.due = True
@@ -189,7 +197,7 @@ class Loop:
         decided = []
         self._recording = {event_name(event): event for event in self._events.take()}
         for event in self._recording.values():
-            decided.append(Decided("", recorded(self.snapshot, event, now_s), self._observed.revision))
+            decided.append(Decided("", recorded(self.snapshot, event, now_s), self._observed))
         for schedule in self._schedules.values():
             if schedule.due or schedule.at_s <= now_s:
                 decided += self._run(schedule, now_s)
@@ -204,12 +212,12 @@ class Loop:
                 self._held.pop(identity, None)
                 self._space(write, now_s)
                 self._events.waiting.extend(write.then)
-                if revision > self._observed.revision:
+                if revision > self._observed:
                     place = (write.resource, write.key)
                     known = self._unseen.get(place)
                     if known is None or known.revision < revision:
                         self._unseen[place] = Change(write.resource, write.key, now, revision)
-                        self._seen = None
+                        self._news.append(self._unseen[place])
                     self._touch(write.resource)
             case Outdated():
                 if not decided.controller:
@@ -229,15 +237,17 @@ class Loop:
             return math.inf
         if self._events.waiting or any(schedule.due for schedule in self._schedules.values()):
             return 0.0
+        return self.alarm_s
+
+    @property
+    def alarm_s(self) -> float:
+        """When somebody wants to decide because of the time: on what is known to be everything until then."""
         return min((schedule.at_s for schedule in self._schedules.values()), default=math.inf)
 
     @property
     def needs_replacing(self) -> bool:
         """A write was lost: read the store anew and `replace`."""
         return self._lost
-
-    def _newest(self) -> int:
-        return max((change.revision for change in self._unseen.values()), default=self._observed.revision)
 
     def _touch(self, resource: str) -> None:
         for schedule in self._schedules.values():
@@ -254,7 +264,7 @@ class Loop:
                 self.failures[schedule.controller.name] = step.error
                 schedule.at_s = min(schedule.at_s, now_s + LONGEST_DELAY_S)
                 continue
-            wanted = Decided(schedule.controller.name, step, self._observed.revision)
+            wanted = Decided(schedule.controller.name, step, self._observed)
             until_s = self._not_before_s(wanted)
             if until_s > now_s:
                 schedule.at_s = min(schedule.at_s, until_s)
@@ -290,7 +300,7 @@ class Loop:
     def _run_again(self, decided: Decided) -> None:
         """Once the news that refused the write are here; they may have come while it was under way."""
         schedule = self._schedules[decided.controller]
-        if self._observed.revision > decided.revision:
+        if self._observed > decided.revision:
             schedule.due = True
         else:
             schedule.after_news = True

@@ -3,7 +3,8 @@
 A node shows that it lives by renewing its lease in `kube-node-lease` (or by posting its status). When it has been
 silent for `grace_s`, its conditions become Unknown and its pods not ready, so that services stop sending to them;
 after each pod's tolerationSeconds the pod is deleted and its owner makes another elsewhere. When every node is silent
-the fault is taken to be the master's own: nothing is evicted.
+the fault is taken to be the master's own: nothing is evicted. Silence is what a snapshot shows that is known to be
+complete: a watch that lags, and a store that was away, are no silence of the nodes.
 """
 
 from __future__ import annotations
@@ -62,10 +63,11 @@ def node_lifecycle(snapshot: Snapshot, now_s: float, times: NodeTimes) -> Iterat
 
     def decide(node: Object) -> Iterator[Step]:
         heard_s = heartbeat_s(snapshot, node)
-        if now_s >= heard_s + times.grace_s:
+        silent_s = max(heard_s, snapshot.since_s) + times.grace_s
+        if min(now_s, snapshot.as_of_s) >= silent_s:
             yield from _silenced(node, heard_s, now_s)
         else:
-            yield Wake(heard_s + times.grace_s)
+            yield Wake(silent_s)
         wanted = wanted_taints(node, now_s, evicting=not all_lost)
         if wanted != list(taints_of(node)):
             yield Update(NODES, with_spec(node, taints=wanted))

@@ -7,10 +7,10 @@ collections that did not change together with their indexes.
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Hashable, ItemsView, Iterable, Iterator, Mapping, ValuesView
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple, cast
 
 from trenza.cluster.controllers.objects import (
     Object,
@@ -18,6 +18,7 @@ from trenza.cluster.controllers.objects import (
     finalizers_of,
     is_deleting,
     labels_of,
+    namespace_of,
     owners_of,
     uid_of,
 )
@@ -53,11 +54,57 @@ class OwnerPlace(NamedTuple):
     namespace: str
 
 
-class Collection(Mapping[ObjectKey, Object]):
-    """The objects of one resource by namespace and name. Indexes are made when first asked for."""
+Bucket = dict[ObjectKey, Object]
+Buckets = dict[Hashable, Bucket]
+Index = Callable[[Object], Iterable[Hashable]]
+"""Where an object is to be found."""
 
-    def __init__(self, objects: Mapping[ObjectKey, Object]) -> None:
+NOTHING: Final[Bucket] = {}
+
+
+def _namespace(thing: Object) -> Iterable[Hashable]:
+    return (namespace_of(thing),)
+
+
+def _labels(thing: Object) -> Iterable[Hashable]:
+    return [(namespace_of(thing), label, value) for label, value in labels_of(thing).items()]
+
+
+def _owner_uids(thing: Object) -> Iterable[Hashable]:
+    return [owner["uid"] for owner in owners_of(thing)]
+
+
+def _owner_places(thing: Object) -> Iterable[Hashable]:
+    space = namespace_of(thing)
+    return [OwnerPlace(owner["apiVersion"], owner["kind"], owner["uid"], space) for owner in owners_of(thing)]
+
+
+def _held(thing: Object) -> Iterable[Hashable]:
+    return (True,) if is_deleting(thing) and finalizers_of(thing) else ()
+
+
+def _uid(thing: Object) -> Iterable[Hashable]:
+    return (uid_of(thing),)
+
+
+def _places(index: Index, thing: Object | None) -> frozenset[Hashable]:
+    """Where an index has an object: nowhere if it is too odd, as what people write into a store by hand may be."""
+    try:
+        return frozenset(() if thing is None else index(thing))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return frozenset()
+
+
+class Collection(Mapping[ObjectKey, Object]):
+    """The objects of one resource by namespace and name. It does not change; `with_changes` makes the next one.
+
+    Indexes are made when first asked for and handed on to the next collection, which looks only at what has changed:
+    a `Bucket` of an index is the same one for as long as nothing in it has changed.
+    """
+
+    def __init__(self, objects: Mapping[ObjectKey, Object], indexes: Mapping[Index, Buckets] | None = None) -> None:
         self._objects = objects
+        self._indexes = dict(indexes or {})
 
     def __getitem__(self, key: ObjectKey) -> Object:
         return self._objects[key]
@@ -68,72 +115,77 @@ class Collection(Mapping[ObjectKey, Object]):
     def __len__(self) -> int:
         return len(self._objects)
 
-    def copied(self) -> dict[ObjectKey, Object]:
-        return dict(self._objects)
-
     def values(self) -> ValuesView[Object]:
         return self._objects.values()
 
     def items(self) -> ItemsView[ObjectKey, Object]:
         return self._objects.items()
 
-    @cached_property
-    def _of_namespace(self) -> Mapping[str, list[Object]]:
-        found: dict[str, list[Object]] = {}
-        for (namespace, _), thing in self._objects.items():
-            found.setdefault(namespace, []).append(thing)
-        return found
+    def with_changes(self, changes: Mapping[ObjectKey, Object | None]) -> Collection:
+        """The next collection: with these objects as they are now, without those that are None."""
+        objects = dict(self._objects)
+        indexes = {index: dict(buckets) for index, buckets in self._indexes.items()}
+        ours: set[tuple[Index, Hashable]] = set()  # buckets that are no longer shared with this collection
+        for key, now in changes.items():
+            before = objects.get(key)
+            if now is not None:
+                objects[key] = now
+            elif before is not None:
+                del objects[key]
+            for index, buckets in indexes.items():
+                had, has = _places(index, before), _places(index, now)
+                for place in had | has:
+                    if (index, place) not in ours:
+                        ours.add((index, place))
+                        buckets[place] = dict(buckets.get(place, NOTHING))
+                    if now is not None and place in has:
+                        buckets[place][key] = now
+                    else:
+                        del buckets[place][key]
+                    if not buckets[place]:
+                        del buckets[place]
+                        ours.discard((index, place))
+        return Collection(objects, indexes)
 
-    @cached_property
-    def _of_label(self) -> Mapping[tuple[str, str, str], list[Object]]:
-        found: dict[tuple[str, str, str], list[Object]] = {}
-        for (namespace, _), thing in self._objects.items():
-            for label, value in labels_of(thing).items():
-                found.setdefault((namespace, label, value), []).append(thing)
-        return found
+    def _by(self, index: Index) -> Buckets:
+        if index not in self._indexes:
+            found: Buckets = {}
+            for key, thing in self._objects.items():
+                for place in _places(index, thing):
+                    found.setdefault(place, {})[key] = thing
+            self._indexes[index] = found
+        return self._indexes[index]
 
-    @cached_property
-    def _of_owner(self) -> Mapping[str, list[Object]]:
-        found: dict[str, list[Object]] = {}
-        for thing in self._objects.values():
-            for owner in owners_of(thing):
-                found.setdefault(owner["uid"], []).append(thing)
-        return found
-
-    @cached_property
-    def references(self) -> Mapping[OwnerPlace, list[Object]]:
+    @property
+    def references(self) -> Mapping[OwnerPlace, Bucket]:
         """The objects by each owner that they name, and by where they name it from."""
-        found: dict[OwnerPlace, list[Object]] = {}
-        for (namespace, _), thing in self._objects.items():
-            for owner in owners_of(thing):
-                place = OwnerPlace(owner["apiVersion"], owner["kind"], owner["uid"], namespace)
-                found.setdefault(place, []).append(thing)
-        return found
+        return cast(Mapping[OwnerPlace, Bucket], self._by(_owner_places))
 
-    @cached_property
+    @property
     def held(self) -> tuple[Object, ...]:
         """Those that are being deleted and that finalizers hold."""
-        return tuple(thing for thing in self._objects.values() if is_deleting(thing) and finalizers_of(thing))
-
-    @cached_property
-    def _of_uid(self) -> Mapping[str, Object]:
-        return {uid_of(thing): thing for thing in self._objects.values()}
+        return tuple(self._by(_held).get(True, NOTHING).values())
 
     def in_namespace(self, namespace: str) -> list[Object]:
-        return self._of_namespace.get(namespace, [])
+        return [*self._by(_namespace).get(namespace, NOTHING).values()]
+
+    def carrying(self, namespace: str, labels: Mapping[str, str]) -> tuple[Bucket, ...]:
+        """For each of `labels` those of the namespace that carry it. While none has changed, none is another object."""
+        by_label = self._by(_labels)
+        return tuple(by_label.get((namespace, *label), NOTHING) for label in labels.items())
 
     def labelled(self, namespace: str, labels: Mapping[str, str]) -> list[Object]:
         """Those of a namespace that carry every one of `labels`; all of the namespace for no labels."""
         if not labels:
             return self.in_namespace(namespace)
-        candidates = min((self._of_label.get((namespace, *label), []) for label in labels.items()), key=len)
-        return [thing for thing in candidates if labels.items() <= labels_of(thing).items()]
+        candidates = min(self.carrying(namespace, labels), key=len)
+        return [thing for thing in candidates.values() if labels.items() <= labels_of(thing).items()]
 
     def owned_by(self, uid: str) -> list[Object]:
-        return self._of_owner.get(uid, [])
+        return [*self._by(_owner_uids).get(uid, NOTHING).values()]
 
     def find_uid(self, uid: str) -> Object | None:
-        return self._of_uid.get(uid)
+        return next(iter(self._by(_uid).get(uid, NOTHING).values()), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,26 +203,29 @@ EMPTY = Collection({})
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Every object at `revision`. A resource without objects may be missing from `collections`."""
+    """Every object at `revision`. A resource without objects may be missing from `collections`.
+
+    Whatever was written until `as_of_s` is in it, and whatever anybody had to say since `since_s` could be written: in
+    the time outside, that nothing is heard of somebody says nothing about him.
+    """
 
     collections: Mapping[str, Collection] = field(default_factory=dict)
     revision: int = 0
+    since_s: float = 0.0
+    as_of_s: float = math.inf
 
     @staticmethod
-    def of(objects: Mapping[str, Mapping[ObjectKey, Object]], revision: int) -> Snapshot:
-        return Snapshot({resource: Collection(dict(things)) for resource, things in objects.items()}, revision)
+    def of(objects: Mapping[str, Mapping[ObjectKey, Object]], revision: int, read_s: float | None = None) -> Snapshot:
+        """What a store held that was read at `read_s`; None: nobody asks when."""
+        collections = {resource: Collection(dict(things)) for resource, things in objects.items()}
+        return Snapshot(collections, revision) if read_s is None else Snapshot(collections, revision, read_s, read_s)
 
     def __getitem__(self, resource: str) -> Collection:
         return self.collections.get(resource, EMPTY)
 
     def with_changes(self, changes: Iterable[Change], revision: int) -> Snapshot:
-        changed: dict[str, dict[ObjectKey, Object]] = {}
+        changed: dict[str, dict[ObjectKey, Object | None]] = {}
         for change in changes:
-            if change.resource not in changed:
-                changed[change.resource] = self[change.resource].copied()
-            if change.now is None:
-                changed[change.resource].pop(change.key, None)
-            else:
-                changed[change.resource][change.key] = change.now
-        collections = {name: Collection(things) for name, things in changed.items()}
-        return Snapshot({**self.collections, **collections}, revision)
+            changed.setdefault(change.resource, {})[change.key] = change.now
+        collections = {name: self[name].with_changes(things) for name, things in changed.items()}
+        return replace(self, collections={**self.collections, **collections}, revision=revision)

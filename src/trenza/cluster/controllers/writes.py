@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import is_
 
 from trenza.cluster.controllers.objects import Object, ObjectKey, key_of
 
@@ -140,3 +141,35 @@ def each(things: Iterable[Object], decide: Callable[[Object], Iterable[Step]]) -
             yield from decide(thing)
         except Exception as error:
             yield Stumble(error)
+
+
+class Settled:
+    """What a controller need not look at again: objects about which there was nothing to do, and what that was
+    decided from. A controller that has one decides as it would without; it only remembers that it did."""
+
+    def __init__(self) -> None:
+        self._of: dict[ObjectKey, tuple[object, ...]] = {}
+
+    def each(
+        self,
+        things: Iterable[Object],
+        sources: Callable[[Object], tuple[object, ...]],
+        decide: Callable[[Object], Iterator[Step]],
+    ) -> Iterator[Step]:
+        """As `each` does it, where `decide` reads nothing but the object, and its `sources`, which never change."""
+        settled: dict[ObjectKey, tuple[object, ...]] = {}
+
+        def looked_at(thing: Object) -> Iterator[Step]:
+            key, given = key_of(thing), (thing, *sources(thing))
+            before = self._of.get(key, ())
+            nothing = len(before) == len(given) and all(map(is_, before, given))
+            if not nothing:
+                nothing = True
+                for step in decide(thing):
+                    nothing = False
+                    yield step
+            if nothing:
+                settled[key] = given
+
+        yield from each(things, looked_at)
+        self._of = settled

@@ -48,6 +48,8 @@ from trenza.model.names import NodeName
 from trenza.model.state import Node, NodeKind
 
 DNS_SERVICE: Final = ("kube-system", "kube-dns")
+_SERVICE, _DNS, _HOST_PORT = range(3)
+"""The ranks of who owns rules: a pod's port of this host is its own, whatever Services want."""
 _RETRY_S: Final = 0.5
 _STATUS_EVERY_S: Final = 60.0
 
@@ -143,10 +145,11 @@ class Agent:
         )  # fmt: skip
         self.resolver = Resolver(self._zone, lambda: ResolvConf.read(self._host_resolv_conf()).servers)
         self.endpoint = Endpoint(self.kubelet, self._pod_socket)
-        self._ports: dict[Key, tuple[ServicePort, ...]] = {}
+        self._served: dict[proxy.Owner, tuple[ServicePort, ...]] = {}
         self._slices_of: dict[Key, dict[Key, Object]] = {}
         self._host_ports: dict[Key, tuple[ServicePort, ...]] = {}
         self._stale: set[Key] = set()
+        self._stale_pods: set[Key] = set()  # whose host ports have changed
         self._rules_wanted = asyncio.Event()
         self._rules: Ruleset | None = None
         self._known_zone: Zone | None = None
@@ -425,10 +428,12 @@ class Agent:
     async def _change_rules(self, held: Ruleset | None, wanted: Ruleset) -> None:
         for commands in batches(held, wanted, most_bytes()):
             await self.network.say(commands)
-        known = held.parts if held is not None and held.network == wanted.network else {}
-        changed = [port for port in wanted.parts if port.protocol == "udp" and port not in known]
-        if changed:
-            self.network.forget(lambda flow: proxy.leads_astray(flow, changed, wanted.network))
+        if held is None or held.network != wanted.network:
+            held = Ruleset(wanted.network)
+        changed = [port for owner in proxy.differing(held, wanted) for port in self._served.get(owner, ())]
+        udp = [port for port in changed if port.protocol == "udp"]
+        if udp:
+            self.network.forget(lambda flow: proxy.leads_astray(flow, udp, wanted.network))
 
     def _wanted_rules(self, joined: Joined) -> Ruleset:
         own = joined.lease
@@ -436,20 +441,26 @@ class Agent:
             self.settings.node, joined.config.network, self.settings.services, own.subnet,
             tuple(sorted(self.network.addresses())), self._bridged_seen,
         )  # fmt: skip
-        for key in self._stale:
-            service = self.services.objects.get(key)
-            slices = list(self._slices_of.get(key, {}).values())
-            ports = () if service is None else proxy.service_ports(service, slices, self.settings.node)
-            self._ports[key] = ports
-            if not ports:
-                del self._ports[key]
+        news = {(_SERVICE, *key): self._ports_of(key) for key in self._stale if key != DNS_SERVICE}
+        news |= {(_HOST_PORT, *pod): self._host_ports.get(pod, ()) for pod in self._stale_pods}
         self._stale.clear()
-        served = [port for key, every in self._ports.items() if key != DNS_SERVICE for port in every]
+        self._stale_pods.clear()
+        self._served |= news
+        for owner in [owner for owner, ports in news.items() if not ports]:
+            del self._served[owner]
+        if self._rules is not None and self._rules.network == network:
+            return proxy.changed(self._rules, news)
         here = (Backend(own.gateway.ip, 53, True),)
-        for protocol, name in (("udp", "dns"), ("tcp", "dns-tcp")):
-            served.append(ServicePort(*DNS_SERVICE, name, protocol, self.settings.dns, 53, endpoints=here))
-        served += [port for key in sorted(self._host_ports) for port in self._host_ports[key]]
-        return proxy.ruleset(network, served, self._rules)
+        names = tuple(
+            ServicePort(*DNS_SERVICE, name, protocol, self.settings.dns, 53, endpoints=here)
+            for protocol, name in (("udp", "dns"), ("tcp", "dns-tcp"))
+        )
+        return proxy.ruleset(network, {**self._served, (_DNS, *DNS_SERVICE): names})
+
+    def _ports_of(self, key: Key) -> tuple[ServicePort, ...]:
+        service = self.services.objects.get(key)
+        slices = list(self._slices_of.get(key, {}).values())
+        return () if service is None else proxy.service_ports(service, slices, self.settings.node)
 
     def _zone(self) -> Zone:
         if self._known_zone is None:
@@ -472,6 +483,7 @@ class Agent:
         self._host_ports[pod] = ports
         if not ports:
             del self._host_ports[pod]
+        self._stale_pods.add(pod)
         self._rules_wanted.set()
 
     async def _settle_pods(self) -> None:

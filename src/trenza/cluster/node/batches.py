@@ -12,7 +12,7 @@ import socket
 from collections.abc import Iterable, Iterator, Sequence
 
 from trenza.cluster.node.nft import Command
-from trenza.cluster.node.proxy import MapKey, Part, Ruleset, replacement, ruleset, update
+from trenza.cluster.node.proxy import Owner, Ruleset, differing, replacement, ruleset, update
 from trenza.linux.netlink import NETLINK_NETFILTER
 
 _SHARE = 0.8
@@ -31,11 +31,11 @@ def batches(held: Ruleset | None, wanted: Ruleset, limit_bytes: int) -> Iterator
     new. Only what is too long by itself is cut, a Service of which hundreds of endpoints change.
     """
     if held is not None and held.network == wanted.network:
-        whole, pieces = update(held, wanted), _by_service(held, wanted)
+        whole, bare, begin = update(held, wanted), held, []
     else:
-        bare = ruleset(wanted.network, ())
-        whole, pieces = replacement(wanted), [replacement(bare), *_by_service(bare, wanted)]
-    return _packed([whole] if _size_bytes(whole) <= limit_bytes else pieces, limit_bytes)
+        bare = ruleset(wanted.network, {})
+        whole, begin = replacement(wanted), [replacement(bare)]
+    return _packed([whole] if _size_bytes(whole) <= limit_bytes else [*begin, *_by_service(bare, wanted)], limit_bytes)
 
 
 def _packed(pieces: Iterable[list[Command]], limit_bytes: int) -> Iterator[list[Command]]:
@@ -56,32 +56,18 @@ def _packed(pieces: Iterable[list[Command]], limit_bytes: int) -> Iterator[list[
 
 def _by_service(held: Ruleset, wanted: Ruleset) -> list[list[Command]]:
     """What `update` says, of each Service by itself; of those together that give elements to each other."""
-    services: dict[tuple[str, str], list[Part]] = {}
-    for one, other in ((held, wanted), (wanted, held)):
-        for port, part in one.parts.items():
-            if port not in other.parts:
-                services.setdefault((port.namespace, port.service), []).append(part)
-    groups: dict[int, list[Part]] = {}
-    group_of: dict[MapKey, list[Part]] = {}
-    for parts in services.values():
-        keys = [key for part in parts for key in part.elements]
-        met = {id(group): group for key in keys if (group := group_of.get(key)) is not None}
-        joined = [*parts, *(part for group in met.values() for part in group)]
-        for known in met:
-            del groups[known]
-        groups[id(joined)] = joined
-        group_of.update((key, joined) for part in joined for key in part.elements)
-    return [update(_of(held, group), _of(wanted, group)) for group in groups.values()]
-
-
-def _of(rules: Ruleset, parts: Sequence[Part]) -> Ruleset:
-    """Of a ruleset what these parts name, as all of its parts together have it."""
-    return Ruleset(
-        rules.network,
-        chains={name: rules.chains[name] for part in parts for name in part.chains if name in rules.chains},
-        elements={key: rules.elements[key] for part in parts for key in part.elements if key in rules.elements},
-        affinities={one: rules.affinities[one] for part in parts for one in part.affinities if one in rules.affinities},
-    )
+    group_of: dict[Owner, list[Owner]] = {}
+    for owner in differing(held, wanted):
+        group_of[owner] = [owner]
+        for rules in (held, wanted):
+            for key in rules.parts[owner].elements if owner in rules.parts else ():
+                for other in {*held.wishes.get(key, ()), *wanted.wishes.get(key, ())}:
+                    met, own = group_of.get(other), group_of[owner]
+                    if met is not None and met is not own:
+                        met += own
+                        group_of.update(dict.fromkeys(own, met))
+    groups = {id(group): group for group in group_of.values()}
+    return [update(held, wanted, group) for group in groups.values()]
 
 
 def _size_bytes(commands: Sequence[Command]) -> int:

@@ -2,8 +2,8 @@
 
 The layout is that of kube-proxy's nftables mode: verdict maps from (address, protocol, port) to a service's chain, a
 chain for each endpoint, `numgen random` between them, a set with timeouts where clients have affinity, marks for what
-must come back through this host, and refusals for what nobody serves. A ruleset is chains and map elements by name, so
-the difference of two is what changed, whatever their size.
+must come back through this host, and refusals for what nobody serves. A ruleset is made of parts, one for each
+service; the next one shares those that did not change, and so a change is as large as what changed.
 
 Sources: Kubernetes' pkg/proxy/nftables/proxier.go.
 """
@@ -30,6 +30,8 @@ _PRIORITY_FILTER_BEFORE_NAT, _PRIORITY_DNAT, _PRIORITY_AFTER_DNAT, _PRIORITY_SNA
 Object = Mapping[str, Any]
 MapKey = tuple[str, tuple[str | int, ...]]
 """A map or set of the table, and an element's key."""
+Owner = tuple[int, str, str]
+"""Whose ports they are: rank, namespace and name. What two want is the last one's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,38 +228,74 @@ Rules = tuple[tuple[Statement, ...], ...]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one port of a service adds: chains by name (the statements of each rule, in order), elements, sets."""
+    """What the ports of a service add: chains by name (the statements of each rule, in order), elements, sets."""
 
-    chains: Mapping[str, Rules]
-    elements: Mapping[MapKey, str]
+    chains: Mapping[str, Rules] = field(default_factory=dict)
+    elements: Mapping[MapKey, str] = field(default_factory=dict)
     """A map's element: the chain it goes to; a set's: nothing."""
-    affinities: Mapping[str, int]
+    affinities: Mapping[str, int] = field(default_factory=dict)
     """A set of clients: for how many seconds each stays in it."""
+
+
+_NO_PART: Final = Part()
+_HOST: Final[Owner] = (-1, "", "")
 
 
 @dataclass(frozen=True, slots=True)
 class Ruleset:
-    """The rules of one host that are not the same on every host: a part for each port, and all of them together."""
+    """The rules of one host that are not the same on every host: a part for each owner.
+
+    `wishes` are the parts' elements by who wants them: by hand two services can be given one address.
+    """
 
     network: Network
-    parts: Mapping[ServicePort, Part] = field(default_factory=dict)
-    chains: Mapping[str, Rules] = field(default_factory=dict)
-    elements: Mapping[MapKey, str] = field(default_factory=dict)
-    affinities: Mapping[str, int] = field(default_factory=dict)
+    parts: Mapping[Owner, Part] = field(default_factory=dict)
+    wishes: Mapping[MapKey, Mapping[Owner, str]] = field(default_factory=dict)
+
+    def element(self, key: MapKey) -> str | None:
+        """Where an element leads, None if there is none."""
+        wishes = self.wishes.get(key)
+        return None if wishes is None else wishes[max(wishes)]
 
 
-def ruleset(network: Network, ports: Iterable[ServicePort], before: Ruleset | None = None) -> Ruleset:
-    """The rules of one host for these service ports; what `before` has of the same ports is taken from there."""
-    known = before.parts if before is not None and before.network == network else {}
-    parts = {port: known.get(port) or _part(network, port) for port in ports}
+def ruleset(network: Network, served: Mapping[Owner, Sequence[ServicePort]]) -> Ruleset:
+    """The rules of one host for these service ports."""
+    addresses = Part({}, {("nodeport-ips", (str(address),)): "" for address in network.node_addresses})
+    wishes = {key: {_HOST: target} for key, target in addresses.elements.items()}
+    return changed(Ruleset(network, {_HOST: addresses}, wishes), served)
+
+
+def changed(before: Ruleset, served: Mapping[Owner, Sequence[ServicePort]]) -> Ruleset:
+    """The next rules: with these ports of these owners, and no others of theirs. All other parts are shared."""
+    parts, wishes = dict(before.parts), dict(before.wishes)
+    for owner, ports in served.items():
+        part = _part_of(before.network, ports)
+        known = parts.pop(owner, _NO_PART)
+        for key in known.elements.keys() | part.elements.keys():
+            wanted = {one: target for one, target in wishes.pop(key, {}).items() if one != owner}
+            if key in part.elements:
+                wanted[owner] = part.elements[key]
+            if wanted:
+                wishes[key] = wanted
+        if part != _NO_PART:
+            parts[owner] = part
+    return Ruleset(before.network, parts, wishes)
+
+
+def _part_of(network: Network, ports: Sequence[ServicePort]) -> Part:
+    every = [_part(network, port) for port in ports]
+    return every[0] if len(every) == 1 else _together(every)
+
+
+def _together(parts: Iterable[Part]) -> Part:
     chains: dict[str, Rules] = {}
-    elements: dict[MapKey, str] = {("nodeport-ips", (str(address),)): "" for address in network.node_addresses}
+    elements: dict[MapKey, str] = {}
     affinities: dict[str, int] = {}
-    for part in parts.values():
+    for part in parts:
         chains.update(part.chains)
         elements.update(part.elements)
         affinities.update(part.affinities)
-    return Ruleset(network, parts, chains, elements, affinities)
+    return Part(chains, elements, affinities)
 
 
 def _part(network: Network, port: ServicePort) -> Part:
@@ -466,26 +504,37 @@ def _type(kinds: tuple[str, ...]) -> Any:
     return kinds[0] if len(kinds) == 1 else list(kinds)
 
 
-def update(held: Ruleset, wanted: Ruleset) -> list[Command]:
+def differing(held: Ruleset, wanted: Ruleset) -> list[Owner]:
+    """Whose parts are not the same."""
+    return [one for one in {**held.parts, **wanted.parts} if held.parts.get(one) is not wanted.parts.get(one)]
+
+
+def update(held: Ruleset, wanted: Ruleset, of: Sequence[Owner] | None = None) -> list[Command]:
     """The commands that make the table of `held` that of `wanted`: one transaction, as large as what changed.
 
-    Both are of one network. A client's affinity survives, unless its endpoint goes.
+    Both are of one network. A client's affinity survives, unless its endpoint goes. With `of` only the parts of these
+    owners are made so; others that differ have no elements of theirs.
     """
-    new_chains = [name for name in wanted.chains if name not in held.chains]
-    changed = [name for name, rules in wanted.chains.items() if held.chains.get(name) != rules]
-    gone_chains = [name for name in held.chains if name not in wanted.chains]
-    gone = {key for key, target in held.elements.items() if wanted.elements.get(key) != target}
-    new = {key: target for key, target in wanted.elements.items() if held.elements.get(key) != target}
-    affinities = {name: s for name, s in wanted.affinities.items() if held.affinities.get(name) != s}
-    lost_affinities = [name for name, s in held.affinities.items() if wanted.affinities.get(name) != s]
+    owners = differing(held, wanted) if of is None else of
+    before = _together(held.parts.get(one, _NO_PART) for one in owners)
+    after = _together(wanted.parts.get(one, _NO_PART) for one in owners)
+    keys = sorted(before.elements.keys() | after.elements.keys(), key=str)
+    moved = [key for key in keys if held.element(key) != wanted.element(key)]
+    gone = {key: target for key in moved if (target := held.element(key)) is not None}
+    new = {key: target for key in moved if (target := wanted.element(key)) is not None}
+    new_chains = [name for name in after.chains if name not in before.chains]
+    rewritten = [name for name, rules in after.chains.items() if before.chains.get(name) != rules]
+    gone_chains = [name for name in before.chains if name not in after.chains]
+    affinities = {name: s for name, s in after.affinities.items() if before.affinities.get(name) != s}
+    lost_affinities = [name for name, s in before.affinities.items() if after.affinities.get(name) != s]
 
-    commands = [{"delete": {"element": _element(key, held.elements[key])}} for key in sorted(gone, key=str)]
+    commands = [{"delete": {"element": _element(key, target)}} for key, target in gone.items()]
     # Emptied before what they name is deleted.
-    retimed = {name.replace("affinity-", "endpoint-", 1) for name in lost_affinities} & wanted.chains.keys()
-    users = {name for name, rules in wanted.chains.items() if lost_affinities and _names_any(rules, lost_affinities)}
-    changed += sorted((retimed | users) - set(changed))
+    retimed = {name.replace("affinity-", "endpoint-", 1) for name in lost_affinities} & after.chains.keys()
+    users = {name for name, rules in after.chains.items() if lost_affinities and _names_any(rules, lost_affinities)}
+    rewritten += sorted((retimed | users) - set(rewritten))
     commands += [{"add": {"chain": {**_TABLE, "name": name}}} for name in new_chains]
-    emptied = [name for name in (*changed, *gone_chains) if name in held.chains]
+    emptied = [name for name in (*rewritten, *gone_chains) if name in before.chains]
     commands += [{"flush": {"chain": {**_TABLE, "name": name}}} for name in emptied]
     commands += [{"delete": {"chain": {**_TABLE, "name": name}}} for name in gone_chains]
     commands += [{"delete": {"set": {**_TABLE, "name": name}}} for name in lost_affinities]
@@ -493,7 +542,7 @@ def update(held: Ruleset, wanted: Ruleset) -> list[Command]:
         {"add": {"set": {**_TABLE, "name": name, "type": "ipv4_addr", "flags": ["timeout"], "timeout": s}}}
         for name, s in affinities.items()
     ]
-    commands += [nft.rule(TABLE, name, statements) for name in changed for statements in wanted.chains[name]]
+    commands += [nft.rule(TABLE, name, statements) for name in rewritten for statements in after.chains[name]]
     commands += [{"add": {"element": _element(key, target)}} for key, target in new.items()]
     return commands
 

@@ -2,7 +2,8 @@
 
 Decisions and their writes alternate; what the watch brings meanwhile waits and is seen at once. Between two decisions
 lies at least the time that the last one took, so that controllers never take more than half of the process from the
-people who ask it things.
+people who ask it things. What is decided because time has passed, and nothing has come, is decided on a snapshot that
+is known to have everything until that time: the store is asked how far it is, and the watch awaited.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from trenza.cluster.store.protocol import Batch, Put
 
 _LOG = logging.getLogger(__name__)
 ROOT = "/registry/"
-MOST_WRITES = 64  # under way at once
+MOST_WRITES = (
+    32  # under way at once: half of what an etcd is asked (`MAX_REQUESTS`), and heartbeats need not wait for all
+)
 RETRY_S = 1.0
 _CONTROLLERS = Writer("kube-controller-manager")
 _SCHEDULER = Writer("kube-scheduler")
@@ -43,6 +46,7 @@ class ControlLoop:
     _resources: dict[str, Resource] = field(default_factory=dict)
     _by_prefix: tuple[tuple[str, Resource], ...] = ()
     _batches: list[Batch] = field(default_factory=list)
+    _watched: int = 0  # how far the watch has come
     _reported: dict[str, str] = field(default_factory=dict)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -73,6 +77,7 @@ class ControlLoop:
                 await asyncio.sleep(RETRY_S)
 
     async def _snapshot(self) -> Snapshot:
+        read_s = self.registry.now_s()
         page = await self.registry.store.range(ROOT)
         objects: dict[str, dict[tuple[str, str], Object]] = {name: {} for name in self._resources}
         for stored in page.items:
@@ -80,17 +85,20 @@ class ControlLoop:
             if placed is not None:
                 name, key, written = placed
                 objects[name][key] = written
-        return Snapshot.of(objects, page.revision)
+        return Snapshot.of(objects, page.revision, read_s)
 
     async def _drive(self, loop: Loop, revision: int) -> None:
         """Until a write is lost. Raises what ends the watch."""
         self._batches.clear()
+        self._watched = revision
         watching = asyncio.create_task(self._watch(revision))
         try:
             while not loop.needs_replacing:
                 if watching.done():
                     watching.result()
                 await self._wait(loop, watching)
+                if loop.alarm_s <= self.registry.now_s():
+                    await self._catch_up(loop, watching)
                 self._observe(loop)
                 began_s = asyncio.get_running_loop().time()
                 decided = loop.decide(self.registry.now_s())
@@ -113,6 +121,7 @@ class ControlLoop:
         with self.registry.store.watch(ROOT, from_revision=revision + 1) as watch:
             async for batch in watch:
                 self._batches.append(batch)
+                self._watched = batch.revision
                 self._news.set()
         raise Unavailable("the store was closed")
 
@@ -122,10 +131,24 @@ class ControlLoop:
         if wait_s <= 0 or self._batches:
             return
         self._news.clear()
+        await self._until_news(watching, None if wait_s == math.inf else wait_s)
+
+    async def _catch_up(self, loop: Loop, watching: asyncio.Task[None]) -> None:
+        """Observe everything that was written until now. Raises what ends the watch."""
+        asked_s = self.registry.now_s()
+        revision = await self.registry.store.revision()
+        while self._watched < revision:
+            self._news.clear()
+            await self._until_news(watching, None)
+            if watching.done():
+                watching.result()
+        self._observe(loop)
+        loop.caught_up(asked_s)
+
+    async def _until_news(self, watching: asyncio.Task[None], limit_s: float | None) -> None:
         news = asyncio.create_task(self._news.wait())
         try:
-            limit = None if wait_s == math.inf else wait_s
-            await asyncio.wait((news, watching), timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((news, watching), timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             news.cancel()
 

@@ -2,6 +2,7 @@
 
 Reads are as new as the store's. A write is a loop: read, change, check, write where nothing has changed meanwhile; so a
 patch never loses another's write, and an object that says a resourceVersion is refused (409) when that is not current.
+What was last written here is taken for what is there until the store says otherwise: most writes are one question.
 A write that changes nothing is not made. Nothing new is written into a namespace that is being terminated: each
 creation is bound to the namespace's own revision, so that it and the end of the namespace cannot both happen.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
 from random import Random
 
@@ -49,7 +50,7 @@ from trenza.cluster.kinds.validation.services import Ranges
 from trenza.cluster.server.allocator import Allocator
 from trenza.cluster.server.deletion import DeleteOptions, Gone, delete_options, deleted, may_go
 from trenza.cluster.server.listing import EXACT, Continue, ListOptions
-from trenza.cluster.server.stored import Reader, value_of
+from trenza.cluster.server.stored import Latest, Reader, value_of
 from trenza.cluster.server.watching import Seen, watched
 from trenza.cluster.store.errors import Compacted, Conflict, FutureRevision, NoSuchLease
 from trenza.cluster.store.protocol import Store, Stored, Write
@@ -115,11 +116,12 @@ class Registry:
     eviction_s: int = TOLERATION_S
     _allocator: Allocator = field(init=False)
     _ranges: Ranges = field(init=False)
+    _latest: Latest = field(default_factory=Latest)
     _namespaces: dict[str, Stored] = field(default_factory=dict)
     _event_lease: _EventLease = field(default_factory=_EventLease)
 
     def __post_init__(self) -> None:
-        self._allocator = Allocator(self.store, self.reader, self.services)
+        self._allocator = Allocator(self.store, self.services)
         self._ranges = Ranges(self.services)
 
     # --- reading
@@ -209,10 +211,10 @@ class Registry:
         if resource.group_plural != "/services":
             return await self._insert(resource, made, writer)
         name = made["metadata"]["name"]
-        async with self._allocator.lock:
+        async with self._allocator.held():
             if await self.store.get(resource.key(made["metadata"]["namespace"], name)) is not None:
                 raise already_exists(resource, name)  # before its own address is found to be taken
-            return await self._insert(resource, await self._allocator.given(resource, made), writer)
+            return await self._insert(resource, await self._allocator.given(made), writer)
 
     async def _insert(self, resource: Resource, made: Object, writer: Writer) -> Outcome:
         metadata = made["metadata"]
@@ -228,8 +230,9 @@ class Registry:
                     raise already_exists(resource, name)
                 return Outcome(made, made, 0)
             lease = await self._lease() if resource.plural == "events" else 0
+            value = value_of(made)
             try:
-                done = await self.store.transact(expected, (Write(key, value_of(made), lease),))
+                done = await self.store.transact(expected, (Write(key, value, lease),))
             except Conflict as error:
                 if error.key == key:
                     raise already_exists(resource, name) from error
@@ -238,7 +241,8 @@ class Registry:
             except NoSuchLease:
                 self._event_lease = _EventLease()
                 continue
-            return _made(made, done.revision)
+            self._latest.written(Stored(key, value, done.revision, done.revision, 1, lease))
+            return self._made(resource, key, made, done.revision)
         raise too_many_requests(f"namespace {namespace} changes too fast")
 
     async def _namespace(self, resource: Resource, namespace: str, name: str) -> Stored:
@@ -283,7 +287,7 @@ class Registry:
                 resource, live, wanted, writer, subresource=subresource, keep_managers=keep_managers
             )
 
-        lock = self._allocator.lock if resource.group_plural == "/services" else contextlib.nullcontext()
+        lock = self._allocator.held() if resource.group_plural == "/services" else contextlib.nullcontext()
         async with lock:
             return await self._replace(resource, namespace, name, attempt, writer)
 
@@ -310,7 +314,7 @@ class Registry:
                 new = for_update(resource, live, with_defaults(wanted))
                 if resource.group_plural == "/services":
                     validate_update(resource, live, new, self._ranges)
-                    new = await self._allocator.given(resource, new)
+                    new = await self._allocator.given(new)
                 validate_update(resource, live, new, self._ranges)
         if keep_managers:
             return new
@@ -324,14 +328,22 @@ class Registry:
         attempt: Callable[[Object], Awaitable[Object]],
         writer: Writer,
     ) -> Outcome:
+        guess = None if writer.dry_run else self._latest.take(resource.key(namespace, name))
         for _ in range(_TRIES):
-            stored = await self.get(resource, namespace, name)
-            live = self.reader.object_of(stored)
-            new = await attempt(live)
+            stored, guessed = guess or await self.get(resource, namespace, name), guess is not None
+            guess = None
             try:
-                return await self._write(resource, stored, live, new, writer)
+                live = self.reader.object_of(stored)
+                outcome = await self._write(resource, stored, live, await attempt(live), writer)
             except (Conflict, NoSuchLease):
                 continue
+            except ApiError:
+                if guessed:
+                    continue  # it may be so no longer
+                raise
+            if guessed and outcome.revision == stored.mod_revision:
+                continue  # nothing was written, so nothing said whether it is still so
+            return outcome
         raise conflict(resource, name)
 
     async def _write(self, resource: Resource, stored: Stored, live: Object, new: Object, writer: Writer) -> Outcome:
@@ -344,7 +356,8 @@ class Registry:
         if writer.dry_run:
             return Outcome(new, new, stored.mod_revision)
         revision = await self.store.put(stored.key, value, expected=stored.mod_revision, lease=stored.lease)
-        return _made(new, revision)
+        self._latest.written(replace(stored, value=value, mod_revision=revision, version=stored.version + 1))
+        return self._made(resource, stored.key, new, revision)
 
     async def _remove(self, resource: Resource, stored: Stored, last: Object, writer: Writer) -> Outcome:
         if writer.dry_run:
@@ -352,7 +365,15 @@ class Registry:
         _, revision = await self.store.delete(stored.key, expected=stored.mod_revision)
         if resource.group_plural == "/namespaces":
             self._namespaces.pop(last["metadata"]["name"], None)
-        return Outcome(None, _made(last, revision).last, revision)
+        if resource.group_plural == "/services":
+            self._allocator.noted(stored.key, None, revision)
+        return Outcome(None, _versioned(last, revision), revision)
+
+    def _made(self, resource: Resource, key: str, written: Object, revision: int) -> Outcome:
+        if resource.group_plural == "/services":
+            self._allocator.noted(key, written, revision)
+        versioned = _versioned(written, revision)
+        return Outcome(versioned, versioned, revision)
 
     async def delete(
         self, resource: Resource, namespace: str, name: str, options: DeleteOptions, writer: Writer
@@ -425,9 +446,8 @@ def _account_of(pod: Object) -> str:
     return str(spec.get("serviceAccountName") or spec.get("serviceAccount") or "default")
 
 
-def _made(written: Object, revision: int) -> Outcome:
-    versioned = {**written, "metadata": {**written["metadata"], "resourceVersion": resource_version(revision)}}
-    return Outcome(versioned, versioned, revision)
+def _versioned(written: Object, revision: int) -> Object:
+    return {**written, "metadata": {**written["metadata"], "resourceVersion": resource_version(revision)}}
 
 
 def _check_identity(resource: Resource, live: Object, wanted: Object) -> None:

@@ -68,3 +68,23 @@ class Reader:
         else:
             self._known.move_to_end(place)
         return found
+
+
+class Latest:
+    """Each key as it was last written here, of the last few thousand: what a change may begin with instead of a read.
+
+    Somebody else may have written since, which the store says when the changed object is to be put there.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, Stored] = OrderedDict()
+
+    def take(self, key: str) -> Stored | None:
+        """The key as it may still be. It is forgotten until it is written again."""
+        return self._known.pop(key, None)
+
+    def written(self, stored: Stored) -> None:
+        """It is so now, unless somebody else was faster."""
+        self._known[stored.key] = stored
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Self
 from weakref import WeakSet
 
 from trenza.cluster.store.errors import StoreError, TooSlow
-from trenza.cluster.store.protocol import Batch, check_revision
+from trenza.cluster.store.protocol import Batch, Event, Put, check_revision
 
 MAX_WAITING_EVENTS = 8192
+MAX_WAITING_BYTES = 64 << 20
+"""Of values that wait for one watcher, which is what a slow one costs."""
 PROGRESS_S = 1.0
 """How long a watch whose keys rest may be left without a progress mark: waking every watch at every write of other
 keys would cost more than the writes."""
@@ -86,7 +88,7 @@ class QueuedWatch:
         self._delivered = from_revision - 1
         self._marked = 0
         self._queue: deque[Batch] = deque()
-        self._waiting_events = 0
+        self._waiting_events = self._waiting_bytes = 0
         self._error: StoreError | None = None
         self._closed = False
         self._changed = asyncio.Event()
@@ -101,10 +103,12 @@ class QueuedWatch:
         if not events or self._error is not None:
             return
         self._waiting_events += len(events)
-        if self._waiting_events > MAX_WAITING_EVENTS:
+        self._waiting_bytes += _bytes_of(events)
+        if self._waiting_events > MAX_WAITING_EVENTS or self._waiting_bytes > MAX_WAITING_BYTES:
             self._queue.clear()
             self._replay_through = 0
-            self._error = TooSlow(f"more than {MAX_WAITING_EVENTS} events of {self._prefix} waited for their watcher")
+            limit = f"{MAX_WAITING_EVENTS} events or {MAX_WAITING_BYTES >> 20} MiB"
+            self._error = TooSlow(f"more than {limit} of {self._prefix} waited for their watcher")
         else:
             self._queue.append(Batch(batch.revision, events))
         self._changed.set()
@@ -141,6 +145,7 @@ class QueuedWatch:
             if self._queue:
                 batch = self._queue.popleft()
                 self._waiting_events -= len(batch.events)
+                self._waiting_bytes -= _bytes_of(batch.events)
                 self._delivered = batch.revision
                 return batch
             if self._error is not None:
@@ -158,3 +163,7 @@ class QueuedWatch:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _bytes_of(events: Sequence[Event]) -> int:
+    return sum(len((event.stored if isinstance(event, Put) else event.previous).value) for event in events)

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
 from collections.abc import Iterator
+from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from simulated_cluster import START_S, Registry, cluster, node, pod, workload
 
 from trenza.cluster.controllers.controlplane import Settings, control_plane
 from trenza.cluster.controllers.events import event_name, recorded
 from trenza.cluster.controllers.loop import Controller, Decided, Done, Loop, Lost, Outdated, Refused
-from trenza.cluster.controllers.objects import Object, with_metadata
+from trenza.cluster.controllers.objects import Object, name_of, with_metadata
 from trenza.cluster.controllers.replicationcontroller import replication_controllers
 from trenza.cluster.controllers.scheduler import schedule
-from trenza.cluster.controllers.snapshot import EVENTS, LEASES, NODES, PODS, REPLICATION_CONTROLLERS, Change, Snapshot
+from trenza.cluster.controllers.snapshot import (
+    EVENTS,
+    LEASES,
+    NODES,
+    PODS,
+    REPLICATION_CONTROLLERS,
+    Change,
+    Collection,
+    Snapshot,
+)
 from trenza.cluster.controllers.writes import Bind, Create, Event, Step, Update, Wake
 
 
@@ -207,3 +221,59 @@ def test_a_controller_rests_while_only_what_it_ignores_changes() -> None:
         loop.observe((Change(resource, ("default", "x"), pod("x"), len(runs) + 5),), len(runs) + 5)
         loop.decide(START_S)
         assert len(runs) == expected
+
+
+def labelled(name: str, labels: dict[str, str], owner: str, held: bool) -> Object:
+    references = [{"apiVersion": "v1", "kind": "ReplicationController", "name": owner, "uid": owner}] if owner else []
+    thing = pod(name, labels=labels)
+    thing["metadata"] |= {"uid": f"uid-{name}", "ownerReferences": references}
+    if held:
+        thing["metadata"] |= {"deletionTimestamp": "now", "finalizers": ["x"]}
+    return thing
+
+
+PLACES = st.sampled_from([("default", name) for name in "abcd"])
+LABELS = st.dictionaries(st.sampled_from(["app", "group"]), st.sampled_from(["x", "y"]))
+OBJECTS = st.builds(labelled, st.just("?"), LABELS, st.sampled_from(["", "o1", "o2"]), st.booleans())
+ODD: Object = {"metadata": {"name": "odd", "namespace": "default", "labels": ["no"], "ownerReferences": [1]}}
+
+
+def found(things: Collection) -> Any:
+    """What every index of a collection has."""
+    pairs = itertools.product(("app", "group"), "xy")
+    by_label = {pair: things.labelled("default", dict([pair])) for pair in pairs}
+    return (
+        {place: sorted(map(name_of, things)) for place, things in by_label.items()},
+        sorted(map(name_of, things.in_namespace("default"))),
+        {owner: sorted(map(name_of, things.owned_by(owner))) for owner in ("o1", "o2")},
+        {place: sorted(map(name_of, bucket.values())) for place, bucket in things.references.items()},
+        sorted(map(name_of, things.held)),
+        {name: things.find_uid(f"uid-{name}") for name in "abcd"},
+    )
+
+
+@given(st.lists(st.tuples(PLACES, st.none() | st.just(ODD) | OBJECTS), max_size=12), st.integers(1, 4))
+def test_indexes_that_were_handed_on_have_what_new_ones_would_have(
+    changes: list[tuple[tuple[str, str], Object | None]], at_once: int
+) -> None:
+    things = Collection({})
+    found(things)  # so that there are indexes to hand on
+    for begin in range(0, len(changes), at_once):
+        some = {place: thing and named_as(thing, place[1]) for place, thing in changes[begin : begin + at_once]}
+        before = {label: things.carrying("default", {"app": label}) for label in "xy"}
+        following = things.with_changes(some)
+        assert found(following) == found(Collection(dict(following)))
+        for label, buckets in before.items():  # what has not changed is the same, and what was there stays as it was
+            involved = [*some.values(), *(things.get(place) for place in some)]
+            touched = any(thing is not None and labels_of_odd(thing).get("app") == label for thing in involved)
+            assert touched or all(map(operator.is_, following.carrying("default", {"app": label}), buckets))
+        assert found(things) == found(Collection(dict(things)))
+        things = following
+
+
+def named_as(thing: Object, name: str) -> Object:
+    return thing if thing is ODD else with_metadata(thing, name=name, uid=f"uid-{name}")
+
+
+def labels_of_odd(thing: Object) -> dict[str, str]:
+    return {} if thing is ODD else thing["metadata"]["labels"]

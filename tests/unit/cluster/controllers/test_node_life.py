@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -11,6 +12,7 @@ from simulated_cluster import START_S, Simulation, cluster, node, pod, service, 
 from trenza.cluster.controllers.controlplane import Settings
 from trenza.cluster.controllers.nodes import (
     NodeTimes,
+    node_lifecycle,
     tolerated_until_s,
     wanted_taints,
 )
@@ -25,6 +27,7 @@ from trenza.cluster.controllers.objects import (
 )
 from trenza.cluster.controllers.pods import is_active, is_ready, node_of
 from trenza.cluster.controllers.snapshot import ENDPOINTS, LEASES, NODES, PODS, REPLICATION_CONTROLLERS, SERVICES
+from trenza.cluster.controllers.writes import Step, UpdateStatus, Wake
 from trenza.cluster.kinds.defaults import with_pod_admission
 from trenza.cluster.kinds.names import timestamp
 
@@ -187,3 +190,18 @@ def test_finished_pods_are_cleared_beyond_the_threshold() -> None:
         run.registry.create(PODS, with_status(pod(f"p{number}", nodeName="n1"), {"phase": "Succeeded"}))
     run.run()
     assert [metadata_of(each)["name"] for each in run.registry.all(PODS)] == ["p3", "p4"]
+
+
+def test_only_a_snapshot_that_is_known_to_be_complete_shows_silence() -> None:
+    registry = cluster("n1", settings=SHORT, chaos=False).registry
+    now_s = START_S + 100
+
+    def decided(**times: float) -> list[Step]:
+        seen = replace(registry.snapshot(), **times)
+        return list(node_lifecycle(seen, now_s, NodeTimes(grace_s=4.0)))
+
+    assert [type(step) for step in decided()] == [UpdateStatus]
+    assert decided(as_of_s=START_S + 3.9) == [Wake(START_S + 4)]  # the watch has come no further
+    assert [type(step) for step in decided(as_of_s=START_S + 4)] == [UpdateStatus]
+    assert decided(since_s=now_s - 3) == [Wake(now_s + 1)]  # the store was away until then
+    assert [type(step) for step in decided(since_s=now_s - 4, as_of_s=now_s)] == [UpdateStatus]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from simulated_cluster import START_S, Registry, Simulation, cluster, pod, service, workload
@@ -24,7 +26,7 @@ from trenza.cluster.controllers.objects import (
 )
 from trenza.cluster.controllers.pods import is_active, is_ready
 from trenza.cluster.controllers.snapshot import ENDPOINT_SLICES, ENDPOINTS, PODS, REPLICA_SETS, SERVICES
-from trenza.cluster.controllers.writes import Create, Update
+from trenza.cluster.controllers.writes import Create, Settled, Step, Update
 
 
 def behind(registry: Registry, address: str, *, ready: bool = True, phase: str = "Running", **more: Any) -> Object:
@@ -38,7 +40,7 @@ def behind(registry: Registry, address: str, *, ready: bool = True, phase: str =
 
 def subsets(registry: Registry) -> list[Object]:
     """What the Endpoints of the only service are to be."""
-    (step,) = endpoints(registry.snapshot(), START_S)
+    (step,) = endpoints(registry.snapshot(), START_S, Settled())
     assert isinstance(step, Create | Update)
     found: list[Object] = step.object.get("subsets", [])
     return found
@@ -123,7 +125,7 @@ def test_slices_say_who_serves_and_who_leaves() -> None:
     behind(registry, "172.16.1.2")
     leaving = behind(registry, "172.16.1.3")
     registry.delete(PODS, leaving)
-    (step,) = endpoint_slices(registry.snapshot(), START_S)
+    (step,) = endpoint_slices(registry.snapshot(), START_S, Settled())
     assert isinstance(step, Create)
     found = {each["addresses"][0]: each["conditions"] for each in step.object["endpoints"]}
     assert found == {
@@ -139,7 +141,9 @@ def test_a_service_of_two_families_has_slices_of_both() -> None:
     registry = Registry()
     registry.create(SERVICES, service("web", ipFamilies=["IPv4", "IPv6"]))
     behind(registry, "172.16.1.2,2001:db8::2")
-    made = [step.object for step in endpoint_slices(registry.snapshot(), START_S) if isinstance(step, Create)]
+    made = [
+        step.object for step in endpoint_slices(registry.snapshot(), START_S, Settled()) if isinstance(step, Create)
+    ]
     assert {each["addressType"]: each["endpoints"][0]["addresses"] for each in made} == {
         "IPv4": ["172.16.1.2"],
         "IPv6": ["2001:db8::2"],
@@ -188,7 +192,7 @@ def test_a_services_labels_and_headlessness_are_handed_on() -> None:
     registry = Registry()
     registry.create(SERVICES, with_metadata(service("web", clusterIP="None"), labels={"tier": "front"}))
     for decide in (endpoints, endpoint_slices):
-        (step,) = decide(registry.snapshot(), START_S)
+        (step,) = decide(registry.snapshot(), START_S, Settled())
         assert isinstance(step, Create)
         labels = labels_of(step.object)
         assert labels["tier"] == "front" and labels["service.kubernetes.io/headless"] == ""
@@ -214,3 +218,41 @@ def test_endpoints_follow_the_pods_through_every_change(seed: int, sizes: list[i
     run.run()
     assert not run.registry.all(ENDPOINTS) and not run.registry.all(ENDPOINT_SLICES)
     assert not any(is_deleting(each) or not spec_of(each) for each in run.registry.all(PODS))
+
+
+class Counting(Settled):
+    """Counts the services that were looked at."""
+
+    looked = 0
+
+    def each(
+        self,
+        things: Iterable[Object],
+        sources: Callable[[Object], tuple[object, ...]],
+        decide: Callable[[Object], Iterator[Step]],
+    ) -> Iterator[Step]:
+        def counted(thing: Object) -> Iterator[Step]:
+            self.looked += 1
+            return decide(thing)
+
+        return super().each(things, sources, counted)
+
+
+@pytest.mark.parametrize("controller", [endpoints, endpoint_slices])
+def test_a_change_has_only_the_services_looked_at_that_it_touches(controller: Callable[..., Iterator[Step]]) -> None:
+    run = cluster("n1")
+    for number in range(200):
+        run.registry.create(SERVICES, service(f"s{number}", selector={"group": str(number // 2)}))
+        run.registry.create(PODS, pod(f"p{number}", labels={"group": str(number // 4)}))
+    run.run()
+    counting, seen = Counting(), run.registry.snapshot()
+    assert list(controller(seen, START_S, counting)) == [] and counting.looked == 200
+    counting.looked = 0
+    assert list(controller(seen.with_changes((), seen.revision + 1), START_S, counting)) == [] and not counting.looked
+    known = len(run.registry.log)
+    run.report(run.registry.get(PODS, "default", "p0"), ready=False)
+    run.registry.create(SERVICES, service("new", selector={"group": "none"}))
+    seen = seen.with_changes(run.registry.log[known:], run.registry.revision)
+    assert {type(step) for step in controller(seen, START_S, counting)} == {Create, Update} and counting.looked == 3
+    # What was wanted and is not there yet is wanted again.
+    assert len(list(controller(seen, START_S, counting))) == 3 and counting.looked == 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from socket import IPPROTO_UDP
@@ -17,8 +18,10 @@ from trenza.cluster.node.dns import zone
 from trenza.cluster.node.proxy import (
     Endpoint,
     Network,
+    Owner,
     Ruleset,
     ServicePort,
+    changed,
     leads_astray,
     owner_of,
     replacement,
@@ -131,15 +134,32 @@ class Table:
         return self.chains, self.elements, self.sets
 
 
+def served(ports: Iterable[ServicePort]) -> dict[Owner, list[ServicePort]]:
+    """The ports by who has them."""
+    found: dict[Owner, list[ServicePort]] = {}
+    for one in ports:
+        found.setdefault((0, one.namespace, one.service), []).append(one)
+    return found
+
+
+def rules_of(ports: Iterable[ServicePort], network: Network = NETWORK) -> Ruleset:
+    return ruleset(network, served(ports))
+
+
+def chains_of(rules: Ruleset) -> dict[str, Any]:
+    return {name: chain for part in rules.parts.values() for name, chain in part.chains.items()}
+
+
 @given(SETS, SETS, SETS)
 def test_an_update_ends_where_a_replacement_would(
     first: list[ServicePort], second: list[ServicePort], third: list[ServicePort]
 ) -> None:
-    table, held = Table(), ruleset(NETWORK, first)
+    table, held = Table(), rules_of(first)
     table.say(replacement(held))
     for ports in (second, third, first):
-        wanted = ruleset(NETWORK, ports, held)
-        assert wanted == ruleset(NETWORK, ports)
+        nobody: dict[Owner, list[ServicePort]] = {owner: [] for owner in held.parts if owner[0] == 0}
+        wanted = changed(held, nobody | served(ports))
+        assert wanted == rules_of(ports)
         table.say(update(held, wanted))
         fresh = Table()
         fresh.say(replacement(wanted))
@@ -150,17 +170,21 @@ def test_an_update_ends_where_a_replacement_would(
 
 def test_a_change_in_a_thousand_services_is_a_few_commands() -> None:
     ports = [port(number, 3) for number in range(1000)]
-    held = ruleset(NETWORK, ports)
-    wanted = ruleset(NETWORK, [*ports[:500], port(500, 4), *ports[501:]], held)
+    held = rules_of(ports)
+    wanted = changed(held, served([port(500, 4)]))
     assert len(update(held, wanted)) <= 8
-    assert len(update(held, ruleset(NETWORK, ports[1:], held))) <= 14
+    less = changed(held, {(0, "default", "web0"): ()})
+    assert len(update(held, less)) <= 14
+    for after in (wanted, less):  # and nobody has looked at the others
+        assert sum(after.parts.get(owner) is not part for owner, part in held.parts.items()) == 1
+        assert sum(after.wishes.get(key) is not wishes for key, wishes in held.wishes.items()) <= 2
 
 
 @given(SETS, SETS, st.sampled_from([100, 3000, 6000, 1 << 20]))
 def test_batches_end_where_one_transaction_would(
     first: list[ServicePort], second: list[ServicePort], limit_bytes: int
 ) -> None:
-    table, held, wanted = Table(), ruleset(NETWORK, first), ruleset(NETWORK, second)
+    table, held, wanted = Table(), rules_of(first), rules_of(second)
     for commands in (*batches(None, held, limit_bytes), *batches(held, wanted, limit_bytes)):
         table.say(commands)
     fresh = Table()
@@ -176,10 +200,10 @@ def test_no_batch_leaves_half_a_service_behind() -> None:
         return chains, elements
 
     tables: list[Table] = []
-    held = ruleset(NETWORK, [port(number, 3) for number in range(40)])
+    held = rules_of([port(number, 3) for number in range(40)])
     # others have more endpoints, some none any more, and one's address and port are another's
     after = [port(number, number % 5) for number in range(39)]
-    wanted = ruleset(NETWORK, [*after, replace(port(60, 2), address=IPv4Address("10.254.1.39"))])
+    wanted = rules_of([*after, replace(port(60, 2), address=IPv4Address("10.254.1.39"))])
     for rules in (held, wanted):
         tables.append(Table())
         tables[-1].say(replacement(rules))
@@ -196,11 +220,11 @@ def test_no_batch_leaves_half_a_service_behind() -> None:
 
 
 def test_what_fits_is_one_transaction_and_a_large_service_is_cut() -> None:
-    held = ruleset(NETWORK, [port(number, 3) for number in range(40)])
+    held = rules_of([port(number, 3) for number in range(40)])
     assert len(list(batches(None, held, 1 << 20))) == 1
     assert [*batches(None, held, 1 << 20)] == [replacement(held)]
     assert list(batches(held, held, 1 << 20)) == []
-    large = ruleset(NETWORK, [port(0, 400)])
+    large = rules_of([port(0, 400)])
     sizes = [len(json.dumps(step, separators=(",", ":"))) for step in batches(held, large, 70_000)]
     assert len(sizes) > 1 and max(sizes) <= 70_000
 
@@ -260,36 +284,36 @@ def test_what_has_no_address_has_no_rules() -> None:
 
 
 def test_without_endpoints_there_is_only_a_refusal() -> None:
-    rules = ruleset(NETWORK, service_ports(service(), [], "larrain"))
-    assert rules.elements["no-endpoint-services", ("10.254.0.5", "tcp", 80)] == "reject-chain"
-    assert rules.elements["no-endpoint-nodeports", ("tcp", 30080)] == "reject-chain"
-    assert not rules.chains
+    rules = rules_of(service_ports(service(), [], "larrain"))
+    assert rules.element(("no-endpoint-services", ("10.254.0.5", "tcp", 80))) == "reject-chain"
+    assert rules.element(("no-endpoint-nodeports", ("tcp", 30080))) == "reject-chain"
+    assert not chains_of(rules)
     assert isinstance(rules, Ruleset)
 
 
 def test_local_traffic_stays_and_is_dropped_where_there_is_nobody() -> None:
     far = slice_of(endpoint("172.16.24.4", "concepcion", ready=True))
     (found,) = service_ports(service(externalTrafficPolicy="Local"), [far], "larrain")
-    rules = ruleset(NETWORK, [found])
-    (entry,) = (chain for name, chain in rules.chains.items() if name.startswith("external-"))
+    rules = rules_of([found])
+    (entry,) = (chain for name, chain in chains_of(rules).items() if name.startswith("external-"))
     assert entry[-1] == ({"drop": None},)
-    assert rules.elements["service-ips", ("10.254.0.5", "tcp", 80)].startswith("service-")
+    assert rules.element(("service-ips", ("10.254.0.5", "tcp", 80))).startswith("service-")
 
 
 def test_a_local_policy_inside_is_of_the_services_own_address_only() -> None:
     both = slice_of(endpoint("172.16.24.4", "concepcion", ready=True), endpoint("172.16.27.7", ready=True))
     (found,) = service_ports(service(internalTrafficPolicy="Local"), [both], "larrain")
-    rules = ruleset(NETWORK, [found])
-    inside = rules.chains[rules.elements["service-ips", ("10.254.0.5", "tcp", 80)]]
+    rules = rules_of([found])
+    inside = chains_of(rules)[rules.element(("service-ips", ("10.254.0.5", "tcp", 80)))]
     assert "172.16.27.7" in str(inside[-1]) and "172.16.24.4" not in str(inside)
-    entry = rules.chains[rules.elements["service-nodeports", ("tcp", 30080)]]
-    assert "172.16.24.4" in str(rules.chains[entry[-1][0]["goto"]["target"]])
-    nobody = ruleset(NETWORK, service_ports(service(internalTrafficPolicy="Local"), [both], "playancha"))
-    assert nobody.elements["no-endpoint-services", ("10.254.0.5", "tcp", 80)] == "drop-chain"
-    assert ("service-nodeports", ("tcp", 30080)) in nobody.elements
+    entry = chains_of(rules)[rules.element(("service-nodeports", ("tcp", 30080)))]
+    assert "172.16.24.4" in str(chains_of(rules)[entry[-1][0]["goto"]["target"]])
+    nobody = rules_of(service_ports(service(internalTrafficPolicy="Local"), [both], "playancha"))
+    assert nobody.element(("no-endpoint-services", ("10.254.0.5", "tcp", 80))) == "drop-chain"
+    assert nobody.element(("service-nodeports", ("tcp", 30080))) is not None
     # without a way in from outside nothing is kept for those elsewhere
     closed = service(internalTrafficPolicy="Local", ports=[{"name": "http", "port": 80}])
-    assert not ruleset(NETWORK, service_ports(closed, [both], "playancha")).chains
+    assert not chains_of(rules_of(service_ports(closed, [both], "playancha")))
 
 
 def test_a_local_endpoint_that_ends_serves_while_this_host_has_no_other() -> None:
@@ -298,8 +322,8 @@ def test_a_local_endpoint_that_ends_serves_while_this_host_has_no_other() -> Non
     (found,) = service_ports(service(externalTrafficPolicy="Local"), [both], "larrain")
     assert [str(one.address) for one in found.endpoints] == ["172.16.24.4"]
     assert [str(one.address) for one in found.local_endpoints] == ["172.16.27.7"]
-    entry = ruleset(NETWORK, [found]).elements["service-nodeports", ("tcp", 30080)]
-    chains = ruleset(NETWORK, [found]).chains
+    entry = rules_of([found]).element(("service-nodeports", ("tcp", 30080)))
+    chains = chains_of(rules_of([found]))
     assert "172.16.27.7" in str(chains[chains[entry][-1][0]["goto"]["target"]])
     own = endpoint("172.16.27.8", ready=True)
     (found,) = service_ports(service(), [slice_of(ending, own)], "larrain")
@@ -323,29 +347,31 @@ def test_a_load_balancers_address_is_guarded_by_its_source_ranges() -> None:
         ingress = [{"ip": "10.9.0.200", "ipMode": mode}]
         balanced = service(type="LoadBalancer", loadBalancerSourceRanges=list(ranges))
         balanced["status"] = {"loadBalancer": {"ingress": ingress}}
-        return ruleset(NETWORK, service_ports(balanced, [slice_of(endpoint("172.16.27.7", ready=True))], "larrain"))
+        return rules_of(service_ports(balanced, [slice_of(endpoint("172.16.27.7", ready=True))], "larrain"))
 
     key = ("firewall-ips", ("10.9.0.200", "tcp", 80))
     rules = made("10.8.0.0/24 ", "10.8.0.0/16", "2001:db8::/64")
-    ((source, drop),) = rules.chains[rules.elements[key]]
+    ((source, drop),) = chains_of(rules)[rules.element(key)]
     assert source["match"]["op"] == "!=" and drop == {"drop": None}
     assert source["match"]["right"] == {"set": [{"prefix": {"addr": "10.8.0.0", "len": 16}}]}
-    assert "10.9.0.200" in str(made("10.9.0.0/30").chains)  # a host that may ask does so from there, too
-    assert key not in made().elements and key not in made("2001:db8::/64").elements
-    assert ("service-ips", key[1]) in made().elements
-    assert ("service-ips", key[1]) not in made(mode="Proxy").elements
+    assert "10.9.0.200" in str(chains_of(made("10.9.0.0/30")))  # a host that may ask does so from there, too
+    assert made().element(key) is None and made("2001:db8::/64").element(key) is None
+    assert made().element(("service-ips", key[1])) is not None
+    assert made(mode="Proxy").element(("service-ips", key[1])) is None
 
 
 def test_where_bridged_packets_are_not_seen_neighbours_are_masqueraded() -> None:
     blind = Network(NETWORK.node, NETWORK.pods, NETWORK.services, NETWORK.own_pods, NETWORK.node_addresses, False)
-    (chain,) = (rules for name, rules in ruleset(blind, [port(1, 1)]).chains.items() if name.startswith("endpoint"))
+    (chain,) = (
+        rules for name, rules in chains_of(rules_of([port(1, 1)], blind)).items() if name.startswith("endpoint")
+    )
     assert chain[0][0]["match"]["right"] == {"prefix": {"addr": "172.16.27.0", "len": 24}}
 
 
 def test_names_of_chains_are_ones_that_nft_takes() -> None:
     long = ServicePort("n" * 63, "s" * 63, "p" * 15, "tcp", IPv4Address("10.254.0.5"), 80, endpoints=(backend(0),))
     other = ServicePort("n" * 63, "s" * 63, "q" * 15, "tcp", IPv4Address("10.254.0.5"), 81, endpoints=(backend(0),))
-    names = [*ruleset(NETWORK, [long, other]).chains]
+    names = [*chains_of(rules_of([long, other]))]
     assert len(set(names)) == 4 and max(map(len, names)) <= 127
 
 
