@@ -8,9 +8,10 @@ each, one of the 100 appears and loses an endpoint: until a connection from ever
 node's nftables has committed (aim: 100 ms in the rules). Then an otherwise empty cluster of one node has 10,000
 objects: half ConfigMaps, half pods that no node takes; what it does then, as ratios to what it did before.
 
-`--small` has 2 nodes, 40 pods, 20 Services and 400 objects; `embedded` or `etcd` is that store alone. Caveats: one
-machine, shared by eleven hosts, the server, the client and everybody else on it; ten nodes' agents write the same rules
-at the same time on its processors.
+`--small` has 2 nodes, 40 pods, 20 Services and 400 objects, `--three` has 3 nodes and 300 pods, 100 of them of the
+ReplicationController, and 400 objects; `embedded` or `etcd` is that store alone. Caveats: one machine, shared by all
+hosts, the server, the client and everybody else on it; ten nodes' agents write the same rules at the same time on its
+processors.
 """
 
 from __future__ import annotations
@@ -47,18 +48,22 @@ class Size:
 
     nodes: int = 10
     pods: int = 1000
+    serving: int = 100
     services: int = 1000
     objects: int = 10_000
+
+
+SIZES = {"": Size(), "--small": Size(2, 40, 4, 20, 400), "--three": Size(3, 300, 100, 1000, 400)}
 
 
 async def measured(cli: Cli, size: Size, store: str) -> AsyncIterator[Rows]:
     """The rows of the table, as they are known."""
     async with sized_cluster(cli, size.nodes, store) as cluster:
         yield {f"`up` until {size.nodes} nodes are Ready, s": f"{cluster.ready_s:.1f}"}
-        yield await measured_pods(cluster, size.pods)
+        yield await measured_pods(cluster, size.pods, size.serving)
         yield await single(cluster)
         yield {f"{name}, MB": f"{size_mb:.0f}" for name, size_mb in sorted(cluster.memory_mb().items())}
-        yield await measured_services(cluster, size.services, pods=size.pods)
+        yield await measured_services(cluster, size.services, pods=size.pods, serving=size.serving)
         yield {"nodes taken for dead": f"{await cluster.lost_nodes()}"}
     async with sized_cluster(cli, 1, store) as cluster:
         yield await measured_objects(cluster, size.objects)
@@ -72,7 +77,7 @@ async def single(cluster: SizedCluster) -> Rows:
 
 async def main() -> None:
     """Prints the page's heading and the table, in Markdown."""
-    size = Size(2, 40, 20, 400) if "--small" in sys.argv else Size()
+    size = SIZES[next((word for word in sys.argv if word in SIZES), "")]
     found: dict[str, Rows] = {}
     stores = ("embedded", *(("etcd",) if shutil.which("etcd") else ()))
     for store in [store for store in stores if store in sys.argv] or stores:

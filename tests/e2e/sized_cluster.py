@@ -330,10 +330,9 @@ def _is_ready(thing: Object) -> bool:
 
 
 # ---------------------------------------------------------------- what is measured
-async def measured_pods(cluster: SizedCluster, count: int) -> dict[str, str]:
-    """A tenth of the pods serve (`web`), the others are in groups of two."""
+async def measured_pods(cluster: SizedCluster, count: int, serving: int) -> dict[str, str]:
+    """So many of the pods serve (`web`), the others are in groups of two."""
     rows = {"a pod on the idle cluster, ms": f"{ms_of(await cluster.pod_s(7)):.0f}"}
-    serving = count // 10
 
     async def make() -> None:
         others = (pod(f"p-{one}", {"app": "bare", "group": str(one // 2)}) for one in range(count - serving))
@@ -347,9 +346,11 @@ async def measured_pods(cluster: SizedCluster, count: int) -> dict[str, str]:
     return {**rows, f"{count} pods, per second": f"{count / took_s:.1f}"}
 
 
-async def measured_services(cluster: SizedCluster, count: int, *, pods: int, turns: int = 3) -> dict[str, str]:
+async def measured_services(
+    cluster: SizedCluster, count: int, *, pods: int, serving: int, turns: int = 3
+) -> dict[str, str]:
     """`count` Services of a group each; beside them one of all that serve appears and loses an endpoint."""
-    groups, serving = (pods - pods // 10) // 2, pods // 10
+    groups = (pods - serving) // 2
     appeared, withdrawn = [], []
     async with cluster.tellers() as tellers:
         began = time.monotonic()

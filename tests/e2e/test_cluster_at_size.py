@@ -14,8 +14,8 @@ pytestmark = [pytest.mark.kernel, pytest.mark.side_by_side]
 
 async def filled(cli: Cli, store: str, *, nodes: int, pods: int, services: int, objects: int) -> None:
     async with sized_cluster(cli, nodes, store) as cluster:
-        print(await measured_pods(cluster, pods))
-        print(await measured_services(cluster, services, pods=pods, turns=1))
+        print(await measured_pods(cluster, pods, pods // 10))
+        print(await measured_services(cluster, services, pods=pods, serving=pods // 10, turns=1))
         print(await measured_objects(cluster, objects))
         assert await cluster.lost_nodes() == 0
 
