@@ -44,7 +44,8 @@ class Finding:
     """What an attempt found out. `credit` is the share of right answers, from 0 to 1.
 
     `said` is what came back, `because` the first thing wrong, `hint` what to look at or type next. `stays`: the
-    configuration says so, and waiting alone will not change it. `evidence` is plain data.
+    configuration says so, and waiting alone will not change it. `unasked`: whom it is about is not there, so that
+    nothing was tried. `evidence` is plain data.
     """
 
     verdict: Verdict
@@ -53,6 +54,7 @@ class Finding:
     because: Said = NOTHING
     hint: Said = NOTHING
     stays: bool = False
+    unasked: bool = False
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -65,8 +67,8 @@ def failed(
     **evidence: Any,
 ) -> Finding:  # fmt: skip
     """Some of it may be right (`credit` < 1)."""
-    return Finding(Verdict.FAIL, said, min(credit, 1.0), because, hint, stays, evidence)
+    return Finding(Verdict.FAIL, said, min(credit, 1.0), because, hint, stays, evidence=evidence)
 
 
 def cannot_tell(said: Said, *, hint: Said = NOTHING, stays: bool = False, **evidence: Any) -> Finding:
-    return Finding(Verdict.CANNOT_TELL, said, 0.0, said, hint, stays, evidence)
+    return Finding(Verdict.CANNOT_TELL, said, 0.0, said, hint, stays, evidence=evidence)

@@ -167,7 +167,7 @@ class Polling:
         if check.within_s is not None:
             return now - began >= check.within_s
         if finding.stays and not scene.moving:
-            return now - max(since, self._moved) >= self._stays_s
+            return now - max(since if finding.unasked else began, self._moved) >= self._stays_s
         if asked - began >= 2 * convergence_s(scene.observed) + patience_s:
             return True
         return not scene.moving and asked - max(began, self._moved) >= patience_s

@@ -219,6 +219,15 @@ async def test_a_watch_begins_with_what_is_there_and_goes_on(ask: Client) -> Non
     assert [event["type"] for event in await later] == ["MODIFIED", "DELETED"]
 
 
+async def test_a_watched_tables_ages_are_of_each_event(ask: Client) -> None:
+    table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+    watching = asyncio.create_task(ask.lines(MAPS, accept=table, watch="1", timeoutSeconds="5"))
+    await asyncio.sleep(3.2)  # whole seconds after the watch began
+    await ask("POST", MAPS, named("x"))
+    ages = {row["cells"][0]: row["cells"][-1] for event in await watching for row in event["object"]["rows"]}
+    assert ages["x"] in ("0s", "1s")
+
+
 async def test_a_selector_makes_added_and_deleted_out_of_changes(ask: Client) -> None:
     await ask("POST", MAPS, named("x"))
     watching = asyncio.create_task(ask.lines(MAPS, watch="1", timeoutSeconds="2", labelSelector="on=yes"))

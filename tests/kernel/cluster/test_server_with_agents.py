@@ -171,6 +171,16 @@ def test_a_cluster_works_and_survives_the_loss_of_a_host(bare: Cluster, kubectl:
     bare.trenza("heal")
     until(lambda: " Ready" in kubectl("get", "node", "larrain"), "larrain is Ready again")
     until(ready, "four pods are ready again")
+    kubectl("run", "bad", "--image=nobodys")
+    asked = kubectl.argv("logs", "bad")
+
+    def refused() -> str:
+        return subprocess.run(asked, env=kubectl.environment, text=True, capture_output=True, timeout=60).stderr
+
+    until(
+        lambda: 'container "bad" in pod "bad" is waiting to start: trying and failing to pull image' in refused(), "why"
+    )
+    kubectl("delete", "pod", "bad", "--timeout=20s")
     kubectl("delete", "rc,svc", "--all", "--timeout=20s")
     until(lambda: not found("pods")["items"], "the pods are gone")
 

@@ -169,7 +169,10 @@ def _evicted(taints: Sequence[Mapping[str, str]], pods: Sequence[Object], now_s:
 
 
 def tolerated_until_s(pod: Object, taints: Sequence[Mapping[str, str]], now_s: float) -> float | None:
-    """Until when the pod may stay beside these NoExecute taints: `now_s` if not at all, None for ever."""
+    """Until when the pod may stay beside these NoExecute taints: `now_s` if not at all, None for ever.
+
+    One that came after a taint has its time from then on.
+    """
     tolerations = spec_of(pod).get("tolerations") or ()
     ends = []
     for taint in taints:
@@ -178,5 +181,6 @@ def tolerated_until_s(pod: Object, taints: Sequence[Mapping[str, str]], now_s: f
             return now_s
         seconds = [toleration["tolerationSeconds"] for toleration in covering if "tolerationSeconds" in toleration]
         if seconds:
-            ends.append((time_s(taint.get("timeAdded")) or now_s) + max(0, min(seconds)))
+            begun_s = max(time_s(taint.get("timeAdded")), created_s(pod)) or now_s
+            ends.append(begun_s + max(0, min(seconds)))
     return min(ends, default=None)

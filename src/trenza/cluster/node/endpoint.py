@@ -19,7 +19,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -34,6 +34,7 @@ from trenza.cluster.node.environment import Command
 from trenza.cluster.node.kubelet import Kubelet, PodWorker
 from trenza.cluster.node.log_ends import begin_of
 from trenza.cluster.node.log_times import Growth, offset_since, read_growth, stamp, time_at
+from trenza.cluster.node.pods import CREATING
 from trenza.errors import KernelError
 from trenza.linux.inside import CommandRefused
 
@@ -54,6 +55,10 @@ _LEFT_BYTES: Final = 1 << 20
 _MAX_WAITING_BYTES: Final = 1 << 20
 """For an attached client that does not read."""
 
+_PULLED_IN_VAIN: Final = {
+    "ErrImagePull": "image can't be pulled",
+    "ImagePullBackOff": "trying and failing to pull image",
+}
 _MAX_LINE_BYTES: Final = 1 << 20
 """How much of a log's line is held back until its end, where lines are shown with their times."""
 
@@ -173,7 +178,7 @@ class Endpoint:
                 raise Refused(400, f'previous terminated container "{container}" in pod not found')
         if run is None:
             waiting = f'container "{container}" in pod "{worker.pod["metadata"]["name"]}" is waiting to start'
-            raise Refused(400, f"{waiting}: ContainerCreating")
+            raise Refused(400, f"{waiting}: {_why_waiting(worker.pod, container)}")
         descriptor = self._kubelet.containers.open_log(worker.log_of(container, run.attempt))
         if descriptor is None:
             raise Refused(404, "the log is not there any more")
@@ -571,6 +576,14 @@ async def _output(descriptor: int, goes_on: Callable[[], bool] | None) -> AsyncI
 async def _until_ended(worker: PodWorker, container: str, attempt: int) -> None:
     while worker.runs_at(container, attempt):
         await asyncio.sleep(_FOLLOW_S)
+
+
+def _why_waiting(pod: Mapping[str, Any], container: str) -> str:
+    """As a kubelet has it for whoever asks for a log (pkg/kubelet/kubelet_pods.go)."""
+    lists = (pod.get("status", {}).get(f"{kind}tatuses", ()) for kind in ("containerS", "initContainerS"))
+    states = (one.get("state", {}) for statuses in lists for one in statuses if one["name"] == container)
+    reason = next((state["waiting"].get("reason", CREATING) for state in states if "waiting" in state), CREATING)
+    return _PULLED_IN_VAIN.get(reason, reason)
 
 
 def _start_of_tail(descriptor: int, begin: int, lines: int) -> int:

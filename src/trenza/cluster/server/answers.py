@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import yaml
 
@@ -115,15 +115,16 @@ async def _watch_lines(
     resource: Resource, events: AsyncIterator[tuple[Seen, ...]], wanted: Wanted, timeout_s: float
 ) -> AsyncIterator[bytes]:
     now_s: Callable[[], float] = asyncio.get_running_loop().time
-    ends_s, told_s = now_s() + timeout_s, -math.inf
+    began_s, told_s = now_s(), -math.inf
     try:
-        async with asyncio.timeout_at(ends_s):
+        async with asyncio.timeout_at(began_s + timeout_s):
             async for seen in events:
                 if seen and seen[0].is_progress and now_s() - told_s < BOOKMARK_EVERY_S:
                     continue
                 if seen:
                     told_s = now_s()
-                    yield b"".join(_watch_line(resource, one, wanted) for one in seen)
+                    then = replace(wanted, now_s=wanted.now_s + told_s - began_s)
+                    yield b"".join(_watch_line(resource, one, then) for one in seen)
     except TimeoutError:
         pass
     except ApiError as error:

@@ -96,8 +96,10 @@ class Questions:
             return await self._asked(scene, question)
         except Absent as absent:
             if is_negative(question):
-                return cannot_tell(absent.said, hint=absent.hint, stays=absent.stays)
-            return failed(absent.said, because=absent.said, hint=absent.hint, stays=absent.stays)
+                finding = cannot_tell(absent.said, hint=absent.hint, stays=absent.stays)
+            else:
+                finding = failed(absent.said, because=absent.said, hint=absent.hint, stays=absent.stays)
+            return replace(finding, unasked=True)
         except TrenzaError as error:  # the kernel refuses, tcpdump is not there or does not know the filter…
             return _untold(error)
 

@@ -162,6 +162,9 @@ def test_how_long_a_pod_stays_beside_a_taint() -> None:
     assert tolerated_until_s(pod("p", tolerations=[{"key": "k", "operator": "Exists"}]), [taint], now_s) is None
     some = [{"operator": "Exists", "tolerationSeconds": 7}]
     assert tolerated_until_s(pod("p", tolerations=some), [taint], now_s) == START_S + 7
+    late = pod("p", tolerations=some)
+    late["metadata"]["creationTimestamp"] = timestamp(START_S + 20)
+    assert tolerated_until_s(late, [taint], START_S + 20) == START_S + 27, "it came when the taint was there already"
 
 
 def test_admission_adds_tolerations_only_where_none_is() -> None:
