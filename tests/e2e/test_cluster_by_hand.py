@@ -77,8 +77,8 @@ def test_pods_are_places_where_one_works_looks_and_asks_from(cluster: Cluster, c
               "ping pod/@concepcion -> 10.9.0.3")  # fmt: skip
     words = [word for probe in probes for word in ("--probe", probe)]
     until(lambda: cli("exec", "pod/@concepcion", "--", "ping", "-c", "1", "-W", "1", address).returncode == 0)
-    report = cli("outage", "--fault", "cut larrain.eth0", *words, "--deadline", "2s", "-f", "json")
-    assert report.returncode == 1, report.stderr  # not all was well when the deadline came
+    report = cli("outage", "--fault", "cut larrain.eth0", *words, "--deadline", "3.5s", "-f", "json")
+    assert report.returncode == 1, report.stderr  # not all was well when the deadline came; a request has two seconds
     service, pod, near = json.loads(report.stdout)["probes"]
     assert service["lost"] > 0
     assert service["answers"]["before"].keys() == {f"{first} {address} larrain", f"{second} {other} concepcion"}
@@ -117,7 +117,8 @@ def test_what_is_wrong_is_said_with_the_command_that_tells_more(cluster: Cluster
     (hint,) = re.findall(r"^  kubectl (.*)$", cli.results[-1].stderr, re.MULTILINE)
     assert cluster.kubectl(*hint.split()) == "no port is free\n"
     report = cli("check", "--checkpoint", "service").stdout
-    assert "apache-nosuch: Ready=False (CrashLoopBackOff: page: StartError: " in report
+    found = cluster.kubectl("get", "events,pods,nodes", "-A") + cli.ok("events", "--kind", "cluster")
+    assert "apache-nosuch: Ready=False (CrashLoopBackOff: page: StartError: " in report, report + found
     assert "→ kubectl describe pod apache-nosuch" in report
     assert "the Service apache has no endpoints: apache-nosuch is not Ready: " in report
 

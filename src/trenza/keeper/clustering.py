@@ -14,7 +14,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,7 @@ _LOCKED_S = 5.0
 _ASK_AGAIN_S = 0.05
 _DIAL_S = 5.0
 _LOG_BYTES = 4 << 20
+_AT_ONCE_S = 1.0
 
 
 class Clustering:
@@ -291,20 +292,34 @@ class Clustering:
             raise
 
     # ------------------------------------------------------------------ being ready
-    async def unready(self, deadline_s: float = READY_S) -> list[str]:
-        """Wait until the server answers and every node is Ready; what is missing at the deadline."""
+    async def ready(self) -> set[str]:
+        """The nodes that are Ready now; none of a cluster that does not answer at once."""
+        cluster = self.cluster
+        if cluster is None or not self.should_answer:
+            return set()
+        api = self.api(cluster)
+        try:
+            async with asyncio.timeout(_AT_ONCE_S):
+                return await _ready_nodes(api)
+        except (TrenzaError, OSError):  # a TimeoutError is an OSError
+            return set()
+        finally:
+            api.close()
+
+    async def unready(self, deadline_s: float = READY_S, *, among: Container[str] | None = None) -> list[str]:
+        """Wait until the server answers and every node is Ready, or every one `among` these; what is missing then."""
         cluster = self.cluster
         if cluster is None or not self.should_answer:
             return []
         wanted = {str(member.node) for member in cluster.nodes if self._should_run(member, AGENT)}
+        wanted = {name for name in wanted if among is None or name in among}
         until = time.monotonic() + deadline_s
         missing = [f"{cluster.master.node}: the API server does not answer"]
         api = self.api(cluster)
         try:
             while True:
                 try:
-                    ready = {one["metadata"]["name"] for one in (await api.list("v1/nodes")).items if is_ready(one)}
-                    missing = [f"{name} is not Ready" for name in sorted(wanted - ready)]
+                    missing = [f"{name} is not Ready" for name in sorted(wanted - await _ready_nodes(api))]
                 except (TrenzaError, OSError) as error:
                     missing = [f"{cluster.master.node}: {error}"]
                 if not missing or time.monotonic() > until:
@@ -424,3 +439,7 @@ def _named(what: str) -> str:
 
 def _named_es(what: str) -> str:
     return "el servidor de la API" if what == SERVER else f"el agente de {what}"
+
+
+async def _ready_nodes(api: HttpApi) -> set[str]:
+    return {one["metadata"]["name"] for one in (await api.list("v1/nodes")).items if is_ready(one)}

@@ -109,7 +109,12 @@ class Keeper:
         self.witness = Witness(self.engine, self.nodes)
         self.breaking = Breaking(self.engine, self._busy, self._attend)
         self.measuring = Measuring(
-            self.engine, self.places, self.breaking, self.witness, self.kernel.watch(neighbours=True, follow=False)
+            self.engine,
+            self.places,
+            self.clustering,
+            self.breaking,
+            self.witness,
+            self.kernel.watch(neighbours=True, follow=False),
         )
         questions = Questions(self.engine, self.nodes, self.objects)
         self.checking = Checking(self.engine, questions, self.measuring)

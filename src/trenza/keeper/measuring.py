@@ -18,6 +18,7 @@ from trenza.fault.probes import Probe, ProbeKind, parse_probe
 from trenza.fault.reading import duration_s
 from trenza.fault.telling import report_data, report_lines
 from trenza.keeper.breaking import Breaking
+from trenza.keeper.clustering import Clustering
 from trenza.keeper.connection import Connection
 from trenza.keeper.places import Found, Places
 from trenza.keeper.witness import Witness
@@ -36,6 +37,7 @@ from trenza.wire import Message
 _LOOK_EVERY_S = 0.1
 _BASELINE_S = 0.5
 _SLACK_S = 10.0
+_READY_AGAIN_S = 10.0
 
 
 @dataclass(slots=True)
@@ -57,9 +59,18 @@ class _Question:
 class Measuring:
     """Answers `outage`."""
 
-    def __init__(self, engine: Engine, places: Places, breaking: Breaking, witness: Witness, neighbours: NetworkWatch):
+    def __init__(
+        self,
+        engine: Engine,
+        places: Places,
+        clustering: Clustering,
+        breaking: Breaking,
+        witness: Witness,
+        neighbours: NetworkWatch,
+    ) -> None:
         self._engine = engine
         self._places = places
+        self._clustering = clustering
         self._breaking = breaking
         self._witness = witness
         self._neighbours = neighbours
@@ -74,10 +85,11 @@ class Measuring:
             raise UsageError("an outage is being measured already")
         self._measuring = True
         try:
+            ready = await self._clustering.ready()
             async with self._question(message) as question:
                 report, active = await self._measure(question, connection)
             if not message.get("keep"):
-                await self._breaking.undo(active)
+                await self._undo(active, ready)
         finally:
             self._measuring = False
         language = message.get("language") or "en"
@@ -95,6 +107,7 @@ class Measuring:
             raise UsageError("an outage is being measured already")
         self._measuring = True
         try:
+            ready = await self._clustering.ready()
             if message["probes"]:
                 async with self._question(message) as question:
                     report, active = await self._measure(question, connection)
@@ -104,9 +117,14 @@ class Measuring:
             try:
                 yield report
             finally:
-                await self._breaking.undo(active)
+                await self._undo(active, ready)
         finally:
             self._measuring = False
+
+    async def _undo(self, active: ActiveFault, ready: set[str]) -> None:
+        """Until a cluster's nodes that were Ready before are so again: who goes on at once would lose pods there."""
+        await self._breaking.undo(active)
+        await self._clustering.unready(_READY_AGAIN_S, among=ready)
 
     # ------------------------------------------------------------------ asking
     @asynccontextmanager
