@@ -8,9 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import ssl
 import statistics
-import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
@@ -20,6 +18,7 @@ from typing import Any
 import pytest
 from etcd_members import EtcdCluster
 from kubectls import Kubectl, program
+from server_process import started
 
 from trenza.cluster.api import CONFIG_MAPS, SERVICE_ACCOUNTS, Object
 from trenza.cluster.client import HttpApi
@@ -50,21 +49,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str,
 @asynccontextmanager
 async def served(directory: Path, arguments: tuple[str, ...]) -> AsyncIterator[tuple[Any, HttpApi]]:
     """The server's process, killed at the end, and a client."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "trenza.cluster.server", "--listen", "127.0.0.1:0", "--state", str(directory), *arguments,
-        stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        async with asyncio.timeout(60):
-            said = (await process.stdout.readline()).decode()
-        tls = ssl.create_default_context(cafile=str(directory / "ca.crt"))
-        url = f"https://localhost:{int(said.rpartition(':')[2])}"
-        yield process, HttpApi(url, tls=tls, token=(directory / "admin.token").read_text(), timeout_s=60)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+    async with started(directory, *arguments) as (process, ask):
+        yield process, HttpApi(f"https://localhost:{ask.port}", tls=ask.tls, token=ask.token, timeout_s=60)
 
 
 def config_map(name: str) -> Object:

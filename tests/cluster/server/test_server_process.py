@@ -7,16 +7,13 @@ import contextlib
 import http.client
 import shutil
 import signal
-import ssl
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from etcd_members import EtcdCluster
 from raw_requests import Client
+from server_process import started
 
 from trenza.cluster.api import CONFIG_MAPS, ApiError
 from trenza.cluster.client import HttpApi
@@ -24,26 +21,6 @@ from trenza.cluster.client import HttpApi
 pytestmark = pytest.mark.anyio
 
 MAPS = "/api/v1/namespaces/default/configmaps"
-
-
-@asynccontextmanager
-async def started(directory: Path, *arguments: str) -> AsyncIterator[tuple[Any, Client]]:
-    """The process and a client; killed at the end."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "trenza.cluster.server", "--listen", "127.0.0.1:0", "--state", str(directory), *arguments,
-        stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        async with asyncio.timeout(30):
-            said = (await process.stdout.readline()).decode()
-        assert said.startswith("listening on https://127.0.0.1:"), said
-        tls = ssl.create_default_context(cafile=str(directory / "ca.crt"))
-        yield process, Client(int(said.rpartition(":")[2]), tls, (directory / "admin.token").read_text())
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 async def test_it_ends_when_asked_though_somebody_watches(tmp_path: Path) -> None:

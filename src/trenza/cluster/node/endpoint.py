@@ -580,7 +580,8 @@ async def _until_ended(worker: PodWorker, container: str, attempt: int) -> None:
 
 def _why_waiting(pod: Mapping[str, Any], container: str) -> str:
     """As a kubelet has it for whoever asks for a log (pkg/kubelet/kubelet_pods.go)."""
-    lists = (pod.get("status", {}).get(f"{kind}tatuses", ()) for kind in ("containerS", "initContainerS"))
+    status = pod.get("status", {})
+    lists = (status.get("containerStatuses", ()), status.get("initContainerStatuses", ()))
     states = (one.get("state", {}) for statuses in lists for one in statuses if one["name"] == container)
     reason = next((state["waiting"].get("reason", CREATING) for state in states if "waiting" in state), CREATING)
     return _PULLED_IN_VAIN.get(reason, reason)
